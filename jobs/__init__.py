@@ -1,0 +1,1 @@
+"""What is asked, recorded and reported. Stands without the worker package."""

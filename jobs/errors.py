@@ -1,0 +1,40 @@
+"""The exceptions a person may meet. Each message says what happened, to what, and what to do next.
+
+    ImagemillError                 exit 1
+    +-- UsageError                 exit 2   wrong call or setting
+    |   +-- ManifestError          exit 2   a file that cannot be read as a manifest at all
+    +-- BudgetReached              exit 4
+    +-- EndpointTrouble            exit 5   endpoint or account
+    +-- LedgerError                exit 1
+        +-- SchemaMismatch         exit 1   database older or newer than this program
+"""
+
+
+class ImagemillError(Exception):
+    """Base of all; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(ImagemillError):
+    exit_code = 2
+
+
+class ManifestError(UsageError):
+    """The file as a whole cannot be read: wrong encoding, unknown format, empty. Row problems are Problems."""
+
+
+class BudgetReached(ImagemillError):
+    exit_code = 4
+
+
+class EndpointTrouble(ImagemillError):
+    exit_code = 5
+
+
+class LedgerError(ImagemillError):
+    pass
+
+
+class SchemaMismatch(LedgerError):
+    pass
