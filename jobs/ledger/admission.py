@@ -1,0 +1,279 @@
+"""Admission: the one transaction after which a call may be made, and without which none is.
+
+It claims due jobs of a batch, takes rate-limit permits, reserves the ceiling price against the budget, and writes
+one open attempt per call. Called by the executor; only after its commit may a socket open. Locks are taken in
+the order worker, batch, endpoint, rate limits, jobs, budget, tallies; settlement keeps the same order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+
+from jobs.ids import new_attempt_id
+from jobs.ledger import clock
+from jobs.ledger.engine import upsert_adding
+from jobs.ledger.limits import lock_limits, read_pause, save_limits
+from jobs.ledger.schema import attempts, batches, budgets, job_tallies, jobs, workers
+from jobs.pacing import Caps, Limits, take, wait_ms, with_caps
+from jobs.states import BatchState, JobState
+
+LEASE_MS = 60_000
+"""A worker whose heartbeat is older is dead to everybody, itself included."""
+
+
+class WorkerFenced(Exception):
+    """This worker's heartbeat row was swept or is too old: it must register anew before it admits again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """One open attempt: everything the call needs. `request` is the JSON body."""
+
+    attempt_id: str
+    batch_id: str
+    row: int
+    custom_id: str
+    number: int
+    model: str
+    n: int
+    request: str
+    idempotency_key: str
+    ceiling_nano: int
+    deadline_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why nothing (more) was admitted. `for_ms` is how long to wait before asking again, if known."""
+
+    reason: str
+    """done, not_due, rate_limit, budget, batch_paused, endpoint_paused, model_paused, batch_closed"""
+    message: str
+    for_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    admitted: list[Admitted]
+    wait: Wait | None
+    """None when there may be more due work at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimer:
+    """Who admits: a live worker, calling one endpoint, with the limits a person stated for it."""
+
+    worker_id: str
+    endpoint: str
+    caps: Caps
+    deadline_ms: int
+    """How long after admission an attempt may stay open."""
+
+
+def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admission:
+    """Admit at most `most` due jobs of the batch. Raises WorkerFenced when the worker may not."""
+    _require_live(tx, claimer.worker_id)
+    closed = _batch_wait(tx, batch_id) or _endpoint_wait(tx, claimer.endpoint)
+    if closed:
+        return Admission([], closed)
+    models = _queued_models(tx, batch_id)
+    if not models:
+        return Admission([], Wait("done", "nothing is queued"))
+    claimed: list[Row[Any]] = []
+    waits: list[Wait] = []
+    for left, model in zip(range(len(models), 0, -1), models, strict=True):
+        share = -(-(most - len(claimed)) // left)
+        rows, wait = _claim(tx, claimer, batch_id, model, share)
+        claimed += rows
+        if wait:
+            waits.append(wait)
+    funded, unfunded = _reserve(tx, batch_id, claimed)
+    admitted = _open_attempts(tx, claimer, batch_id, funded)
+    if unfunded:
+        waits = [unfunded]
+    return Admission(admitted, None if len(admitted) == most else _soonest(waits))
+
+
+def _require_live(tx: Connection, worker_id: str) -> None:
+    statement = select(workers.c.beat_at, workers.c.ended_at).where(workers.c.id == worker_id)
+    row = tx.execute(statement.with_for_update(read=True)).one_or_none()
+    if row is None or row.ended_at is not None or clock.now(tx) - row.beat_at > LEASE_MS:
+        raise WorkerFenced(worker_id)
+
+
+def _batch_wait(tx: Connection, batch_id: str) -> Wait | None:
+    statement = select(batches.c.state, batches.c.pause_reason).where(batches.c.id == batch_id)
+    row = tx.execute(statement.with_for_update(read=True)).one_or_none()
+    if row is None:
+        return Wait("batch_closed", f"there is no batch {batch_id}")
+    if row.state == BatchState.OPEN:
+        return None
+    if row.state == BatchState.PAUSED:
+        return Wait("batch_paused", row.pause_reason or "paused")
+    return Wait("done" if row.state == BatchState.DONE else "batch_closed", f"the batch is {row.state}")
+
+
+def _endpoint_wait(tx: Connection, endpoint: str) -> Wait | None:
+    paused = read_pause(tx, endpoint)
+    return Wait("endpoint_paused", f"{paused.kind}: {paused.message}") if paused else None
+
+
+def _queued_models(tx: Connection, batch_id: str) -> Sequence[str]:
+    statement = (
+        select(job_tallies.c.model)
+        .where(job_tallies.c.batch_id == batch_id, job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0)
+        .order_by(job_tallies.c.model)
+    )
+    return tx.execute(statement).scalars().all()
+
+
+def _claim(
+    tx: Connection, claimer: Claimer, batch_id: str, model: str, most: int
+) -> tuple[Sequence[Row[Any]], Wait | None]:
+    """Due jobs of one model with permits taken, and why there were not `most` of them."""
+    limits, paused = lock_limits(tx, claimer.endpoint, model)
+    if paused:
+        return [], Wait("model_paused", f"{model}: {paused.kind}: {paused.message}")
+    now = clock.now(tx)
+    in_force = with_caps(limits, claimer.caps)
+    blocked_ms = wait_ms(in_force, now)
+    if blocked_ms:
+        return [], Wait("rate_limit", f"rate limit on {model}", blocked_ms)
+    rows = _due(tx, batch_id, model, now, most)
+    granted, spent = take(in_force, now, [(row.n, row.tokens) for row in rows])
+    if granted:
+        save_limits(tx, claimer.endpoint, model, _without_caps(spent, limits))
+    if granted < len(rows):
+        return rows[:granted], Wait("rate_limit", f"rate limit on {model}", wait_ms(spent, now))
+    return rows, _not_due(tx, batch_id, model, now) if len(rows) < most else None
+
+
+def _without_caps(spent: Limits, known: Limits) -> Limits:
+    """The new bucket states with the learned limits: a stated cap is this worker's setting, not knowledge."""
+    return replace(
+        spent,
+        requests_per_min=known.requests_per_min,
+        images_per_min=known.images_per_min,
+        tokens_per_min=known.tokens_per_min,
+    )
+
+
+def _due(tx: Connection, batch_id: str, model: str, now: int, most: int) -> Sequence[Row[Any]]:
+    """The next due jobs in manifest order, locked; rows another worker is claiming are passed over."""
+    columns = (jobs.c.row, jobs.c.custom_id, jobs.c.model, jobs.c.n, jobs.c.request, jobs.c.tokens)
+    counters = (jobs.c.ceiling_nano, jobs.c.attempts, jobs.c.key_number)
+    statement = (
+        select(*columns, *counters)
+        .where(
+            jobs.c.batch_id == batch_id,
+            jobs.c.model == model,
+            jobs.c.state == JobState.QUEUED,
+            jobs.c.due_at <= now,
+        )
+        .order_by(jobs.c.due_at, jobs.c.row)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return tx.execute(statement).all()
+
+
+def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait | None:
+    statement = select(func.min(jobs.c.due_at)).where(
+        jobs.c.batch_id == batch_id, jobs.c.model == model, jobs.c.state == JobState.QUEUED
+    )
+    first = tx.execute(statement).scalar()
+    return None if first is None else Wait("not_due", "waiting for a retry's due time", max(0, first - now))
+
+
+def _reserve(tx: Connection, batch_id: str, claimed: list[Row[Any]]) -> tuple[list[Row[Any]], Wait | None]:
+    """Reserve ceilings for as many claimed jobs, in order, as the budget holds."""
+    if not claimed:
+        return [], None
+    mine = (budgets.c.scope == "batch", budgets.c.key == batch_id)
+    budget = tx.execute(select(budgets).where(*mine).with_for_update()).one()
+    used = budget.confirmed_nano + budget.possible_nano + budget.reserved_nano
+    funded, sum_nano = 0, 0
+    for job in claimed:
+        if budget.cap_nano is not None and used + sum_nano + job.ceiling_nano > budget.cap_nano:
+            break
+        sum_nano += job.ceiling_nano
+        funded += 1
+    tx.execute(update(budgets).where(*mine).values(reserved_nano=budgets.c.reserved_nano + sum_nano))
+    if funded == len(claimed):
+        return claimed, None
+    return claimed[:funded], Wait("budget", "the budget does not hold the next call's ceiling price")
+
+
+def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, funded: list[Row[Any]]) -> list[Admitted]:
+    if not funded:
+        return []
+    now = clock.now(tx)
+    admitted = [_admitted(batch_id, job, now + claimer.deadline_ms) for job in funded]
+    tx.execute(_START, [{"b": batch_id, "r": job.row, "now": now} for job in funded])
+    tx.execute(insert(attempts), [_attempt_row(claimer, one, now) for one in admitted])
+    moved: dict[str, int] = {}
+    for one in admitted:
+        moved[one.model] = moved.get(one.model, 0) + 1
+    upsert_adding(
+        tx,
+        job_tallies,
+        [
+            {"batch_id": batch_id, "model": model, "state": state, "jobs": sign * count}
+            for model, count in moved.items()
+            for state, sign in ((JobState.QUEUED.value, -1), (JobState.RUNNING.value, 1))
+        ],
+    )
+    return admitted
+
+
+# Guarded by the claim: the rows are locked and were read as queued in this transaction.
+_START = (
+    update(jobs)
+    .where(jobs.c.batch_id == bindparam("b"), jobs.c.row == bindparam("r"))
+    .values(
+        state=JobState.RUNNING.value,
+        attempts=jobs.c.attempts + 1,
+        first_admitted_at=func.coalesce(jobs.c.first_admitted_at, bindparam("now")),
+    )
+)
+
+
+def _admitted(batch_id: str, job: Row[Any], deadline_at: int) -> Admitted:
+    return Admitted(
+        attempt_id=new_attempt_id(),
+        batch_id=batch_id,
+        row=job.row,
+        custom_id=job.custom_id,
+        number=job.attempts + 1,
+        model=job.model,
+        n=job.n,
+        request=job.request,
+        idempotency_key=f"{batch_id}-{job.row}-{job.key_number}",
+        ceiling_nano=job.ceiling_nano,
+        deadline_at=deadline_at,
+    )
+
+
+def _attempt_row(claimer: Claimer, one: Admitted, now: int) -> dict[str, Any]:
+    return {
+        "id": one.attempt_id,
+        "batch_id": one.batch_id,
+        "row": one.row,
+        "number": one.number,
+        "worker_id": claimer.worker_id,
+        "endpoint": claimer.endpoint,
+        "model": one.model,
+        "admitted_at": now,
+        "deadline_at": one.deadline_at,
+        "ceiling_nano": one.ceiling_nano,
+    }
+
+
+def _soonest(waits: Sequence[Wait]) -> Wait | None:
+    """The wait that ends first; one without a known end only when there is no other."""
+    timed = [wait for wait in waits if wait.for_ms is not None]
+    if timed:
+        return min(timed, key=lambda wait: wait.for_ms or 0)
+    return waits[0] if waits else None

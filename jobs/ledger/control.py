@@ -1,0 +1,93 @@
+"""What people do to a batch: pause, resume, cancel, retry. Each is guarded moves that say how many they moved."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, case, func, select, update
+
+from jobs.ledger import clock
+from jobs.ledger.engine import upsert_adding
+from jobs.ledger.schema import batches, budgets, job_tallies, jobs
+from jobs.ledger.settlement import close_finished
+from jobs.states import BatchState, JobState
+
+
+def pause(tx: Connection, batch_id: str, reason: str) -> bool:
+    """open -> paused. After this commit nothing of the batch is admitted; calls in flight end as usual."""
+    return _move(tx, batch_id, BatchState.OPEN, state=BatchState.PAUSED.value, pause_reason=reason)
+
+
+def resume(tx: Connection, batch_id: str) -> bool:
+    """paused -> open."""
+    moved = _move(tx, batch_id, BatchState.PAUSED, state=BatchState.OPEN.value, pause_reason=None)
+    close_finished(tx, [batch_id])
+    return moved
+
+
+def stop_at_budget(tx: Connection, batch_id: str) -> bool:
+    """open -> paused (budget), once no call in flight can free any of the budget any more."""
+    in_flight = select(budgets.c.reserved_nano).where(budgets.c.scope == "batch", budgets.c.key == batch_id)
+    if tx.execute(in_flight.with_for_update()).scalar_one() > 0:
+        return False
+    return pause(tx, batch_id, "budget")
+
+
+def set_budget(tx: Connection, batch_id: str, cap_nano: int | None) -> None:
+    mine = (budgets.c.scope == "batch", budgets.c.key == batch_id)
+    tx.execute(update(budgets).where(*mine).values(cap_nano=cap_nano))
+
+
+def cancel(tx: Connection, batch_id: str) -> int:
+    """open or paused -> cancelled; its queued jobs with it. Calls in flight end and settle. Returns jobs moved."""
+    closed = {"state": BatchState.CANCELLED.value, "ended_at": clock.now(tx), "pause_reason": None}
+    live = batches.c.state.in_([BatchState.OPEN, BatchState.PAUSED])
+    if not tx.execute(update(batches).where(batches.c.id == batch_id, live).values(**closed)).rowcount:
+        return 0
+    return _move_jobs(tx, batch_id, [JobState.QUEUED], JobState.CANCELLED)
+
+
+def retry(tx: Connection, batch_id: str, states: Sequence[JobState]) -> int:
+    """Queue jobs in these states again, with fresh limits of attempts and time; opens a batch that was done.
+
+    A held job keeps its Idempotency-Key, since its last attempt was not answered for certain.
+    """
+    moved = _move_jobs(tx, batch_id, states, JobState.QUEUED)
+    if moved:
+        opened = {"state": BatchState.OPEN.value, "ended_at": None}
+        done = (batches.c.id == batch_id, batches.c.state.in_([BatchState.DONE, BatchState.CANCELLED]))
+        tx.execute(update(batches).where(*done).values(**opened))
+    return moved
+
+
+def worst_case(tx: Connection, batch_id: str, states: Sequence[JobState]) -> tuple[int, int]:
+    """(jobs, ceiling in nano-dollars) that `retry` would queue."""
+    statement = select(func.count(), func.coalesce(func.sum(jobs.c.ceiling_nano), 0))
+    count, ceiling = tx.execute(statement.where(jobs.c.batch_id == batch_id, jobs.c.state.in_(states))).one()
+    return int(count), int(ceiling)
+
+
+def _move(tx: Connection, batch_id: str, start: BatchState, **values: object) -> bool:
+    statement = update(batches).where(batches.c.id == batch_id, batches.c.state == start)
+    return tx.execute(statement.values(**values)).rowcount == 1
+
+
+def _move_jobs(tx: Connection, batch_id: str, starts: Sequence[JobState], end: JobState) -> int:
+    """Move every job of the batch that is in one of the states, and the tallies with them."""
+    chosen = (jobs.c.batch_id == batch_id, jobs.c.state.in_(starts))
+    statement = select(jobs.c.row, jobs.c.model, jobs.c.state).where(*chosen).order_by(jobs.c.row)
+    # Locked and counted first: the update below cannot say from which state each row came.
+    counts: dict[tuple[str, str], int] = {}
+    for row in tx.execute(statement.with_for_update()).all():
+        counts[row.model, row.state] = counts.get((row.model, row.state), 0) + 1
+    fresh = {"counted": 0, "first_admitted_at": None, "due_at": clock.now(tx)} if end is JobState.QUEUED else {}
+    # A doubt that a person sends again is no longer what holds the job; the next one would be.
+    allowance = {"unknowns": case((jobs.c.state == JobState.HELD, 0), else_=jobs.c.unknowns)} if fresh else {}
+    tx.execute(update(jobs).where(*chosen).values(state=end.value, **fresh, **allowance))
+    changes: dict[tuple[str, str], int] = {}
+    for (model, state), count in counts.items():
+        changes[model, state] = changes.get((model, state), 0) - count
+        changes[model, end.value] = changes.get((model, end.value), 0) + count
+    rows = [
+        {"batch_id": batch_id, "model": model, "state": state, "jobs": n} for (model, state), n in changes.items()
+    ]
+    upsert_adding(tx, job_tallies, rows)
+    return sum(counts.values())

@@ -1,0 +1,188 @@
+"""What the end of an attempt changes: pure decisions over rows that settlement has locked.
+
+An Ending goes in, a Change comes out: the job's next state, the money that moves between reserved, possible and
+confirmed, and whether images are a second result. Nothing here touches the database, so every case is a unit test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jobs.money import Cost
+from jobs.states import COUNTED, JobState, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One published file. `path` is its name inside the image store."""
+
+    index: int
+    path: str
+    sha256: str
+    bytes: int
+    format: str
+    width: int | None
+    height: int | None
+    revised_prompt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one attempt ended, with its price. `cost` None: the outcome is not charged."""
+
+    attempt_id: str
+    outcome: Outcome
+    http_status: int | None = None
+    request_id: str | None = None
+    error_kind: str | None = None
+    error_message: str | None = None
+    usage: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    duration_ms: int | None = None
+    cost: Cost | None = None
+    price_book: str | None = None
+    images: tuple[StoredImage, ...] = ()
+    retryable: bool = False
+    retry_after_s: float | None = None
+    account_trouble: bool = False
+    """The key or the model was paused: the job goes back to the queue, uncounted, for after `resume`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """The locked attempt row, as far as the decision needs it."""
+
+    number: int
+    outcome: Outcome | None
+    ceiling_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """The locked job row and its batch's policy, as far as the decision needs them."""
+
+    state: JobState
+    attempts: int
+    counted: int
+    unknowns: int
+    images: int
+    possible_nano: int
+    age_ms: int
+    """Since the job's first admission."""
+    batch_cancelled: bool
+    max_attempts: int
+    retry_unknown: int
+    time_limit_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What moves, in nano-dollars. The sums of a budget change by exactly these."""
+
+    reserved: int = 0
+    possible: int = 0
+    confirmed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one ending does to its job and to the money."""
+
+    state: JobState
+    due_in_ms: int
+    counted: int
+    unknowns: int
+    new_key: bool
+    """Answered for certain: the next attempt may not share this one's Idempotency-Key."""
+    surplus: bool
+    """The job had its result already: these images were paid for a second time."""
+    money: Money
+    charged_nano: int | None
+    possible_nano: int
+    shows_error: bool
+    """The job's error columns take over this ending's error."""
+
+
+RetryDecision = Callable[[JobFacts, Ending], int | None]
+"""Milliseconds until the next attempt, or None for "enough". Asked only where the lifecycle allows a retry."""
+
+
+def resolve(attempt: AttemptFacts, job: JobFacts, ending: Ending, retry: RetryDecision) -> Change | None:
+    """Decide an ending. None: the attempt was settled before, and this repeat changes nothing."""
+    late = attempt.outcome is Outcome.UNKNOWN
+    if attempt.outcome is not None and not (late and ending.outcome is not Outcome.UNKNOWN):
+        return None
+    money, charged, possible = _money(attempt, ending, late)
+    counts = not late and ending.outcome in COUNTED and not ending.account_trouble
+    after = replace(
+        job,
+        counted=job.counted + counts,
+        unknowns=job.unknowns + (ending.outcome is Outcome.UNKNOWN),
+        possible_nano=job.possible_nano + money.possible,
+    )
+    moves = _may_move(attempt, after, ending, late)
+    state, due_in_ms = _next(after, ending, retry) if moves else (job.state, 0)
+    return Change(
+        state=state,
+        due_in_ms=due_in_ms,
+        counted=after.counted,
+        unknowns=after.unknowns,
+        new_key=ending.outcome is not Outcome.UNKNOWN,
+        surplus=bool(ending.images) and not moves,
+        money=money,
+        charged_nano=charged,
+        possible_nano=possible,
+        shows_error=moves,
+    )
+
+
+def _money(attempt: AttemptFacts, ending: Ending, late: bool) -> tuple[Money, int | None, int]:
+    """(what moves, charged, possible) of the attempt. A charge nobody could price stays possible at its
+    ceiling: it is not 0, and a budget must not forget it."""
+    held = attempt.ceiling_nano
+    charged = ending.cost.total_nano if ending.cost else None
+    possible = held if ending.outcome is Outcome.UNKNOWN or (ending.cost and charged is None) else 0
+    money = Money(
+        reserved=0 if late else -held,
+        possible=possible - (held if late else 0),
+        confirmed=charged or 0,
+    )
+    return money, charged, possible
+
+
+def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool) -> bool:
+    """A late answer moves only a job that still waits for its result."""
+    if not late:
+        return job.state is JobState.RUNNING and job.attempts == attempt.number
+    if ending.outcome is Outcome.SUCCEEDED:
+        return job.state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
+    return job.state is JobState.HELD and job.possible_nano == 0
+
+
+def _next(job: JobFacts, ending: Ending, retry: RetryDecision) -> tuple[JobState, int]:
+    """The job's next state, and in how many milliseconds it is due if it goes back to the queue."""
+    match ending.outcome:
+        case Outcome.SUCCEEDED:
+            return JobState.SUCCEEDED, 0
+        case Outcome.REFUSED:
+            return JobState.REFUSED, 0
+        case Outcome.IMAGE_LOST | Outcome.BILLED_LOST | Outcome.NOT_BILLED:
+            return JobState.FAILED, 0
+        case Outcome.UNKNOWN:
+            if job.unknowns > job.retry_unknown:
+                return JobState.HELD, 0
+            return _again(job, ending, retry, JobState.HELD)
+        case Outcome.REJECTED | Outcome.THROTTLED | Outcome.ERRORED | Outcome.NOT_SENT:
+            if ending.account_trouble or ending.outcome is Outcome.NOT_SENT:
+                return _queued(job, 0)
+            return _again(job, ending, retry, JobState.FAILED)
+
+
+def _again(job: JobFacts, ending: Ending, retry: RetryDecision, otherwise: JobState) -> tuple[JobState, int]:
+    due_in_ms = retry(job, ending)
+    return (otherwise, 0) if due_in_ms is None else _queued(job, due_in_ms)
+
+
+def _queued(job: JobFacts, due_in_ms: int) -> tuple[JobState, int]:
+    """Back to the queue, unless the batch was cancelled while the call was in flight."""
+    return (JobState.CANCELLED, 0) if job.batch_cancelled else (JobState.QUEUED, due_in_ms)

@@ -1,0 +1,152 @@
+"""How the ledger is opened: one class over SQLite or PostgreSQL, and the few places where they differ.
+
+Durability is fixed here: SQLite in WAL mode with synchronous=FULL, PostgreSQL with synchronous_commit=on, so that
+a returned commit survives a power cut. Writing transactions on SQLite are BEGIN IMMEDIATE: a deferred one that
+reads first and writes after another's commit fails at once, whatever the busy timeout.
+"""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from jobs.errors import UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_WRITE = "imagemill_write"
+_BUSY_TIMEOUT_S = 60
+_TRIES = 6
+# serialization_failure, deadlock_detected: the transaction was rolled back whole and may simply be run again.
+_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01"})
+
+
+class Ledger:
+    """A SQL database that holds the truth. Thread-safe; open it after any fork."""
+
+    def __init__(self, url: str, *, pool_size: int = 12) -> None:
+        parsed = _parse(url)
+        open_engine = _sqlite if parsed.get_backend_name() == "sqlite" else _postgresql
+        self.engine: Engine = open_engine(parsed, pool_size)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent reading transaction."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def write(self, act: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `act(transaction, ...)` and commit. A transaction the database rolled back for the sake of
+        another one is run again; `act` therefore must have no effect outside of the ledger."""
+        for turn in range(_TRIES):
+            try:
+                with (
+                    self.engine.connect().execution_options(**{_WRITE: True}) as connection,
+                    connection.begin(),
+                ):
+                    return act(connection, *args, **kwargs)
+            except DBAPIError as error:
+                if turn + 1 == _TRIES or not _rolled_back_for_another(error):
+                    raise
+            time.sleep(random.uniform(0, 0.02 * 2**turn))
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def upsert_adding(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add each row's numbers to the row with the same primary key, or insert it.
+
+    `rows` must hold each key once; they are written in key order, so that two transactions that touch the
+    same tallies never wait for each other in a circle.
+    """
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key]
+    ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
+    insert = _dialect_insert(tx)(table)
+    numbers = {name: table.c[name] + insert.excluded[name] for name in ordered[0] if name not in keys}
+    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=numbers), ordered)
+
+
+def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose primary key is not there yet."""
+    if rows:
+        tx.execute(_dialect_insert(tx)(table).on_conflict_do_nothing(), list(rows))
+
+
+def _dialect_insert(tx: Connection) -> Callable[[Table], Any]:
+    return sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UsageError(
+            "IMAGEMILL_DATABASE_URL is not a database URL; examples: sqlite:///imagemill-data/ledger.db, "
+            "postgresql://user@host/imagemill"
+        ) from error
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() != "sqlite":
+        name = parsed.get_backend_name()
+        raise UsageError(f"the ledger runs on sqlite and postgresql, not on {name}: change IMAGEMILL_DATABASE_URL")
+    return parsed
+
+
+def _rolled_back_for_another(error: DBAPIError) -> bool:
+    if getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES:
+        return True
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+
+
+def _sqlite(url: URL, pool_size: int) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise UsageError(
+            "the ledger must survive the process: name a file, for example sqlite:///imagemill-data/ledger.db"
+        )
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, pool_size=pool_size, max_overflow=pool_size, connect_args={"timeout": _BUSY_TIMEOUT_S}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    assert isinstance(connection, sqlite3.Connection)
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _postgresql(url: URL, pool_size: int) -> Engine:
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "options": "-c synchronous_commit=on -c timezone=UTC"},
+    )

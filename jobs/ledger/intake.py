@@ -1,0 +1,132 @@
+"""How a batch enters the ledger: staged in pieces under `loading`, opened whole by one last transaction.
+
+Dispatch ignores what is loading, so a submission killed at any moment leaves nothing that runs. That the same
+file with the same settings is one batch is decided by the unique key on (fingerprint, edition), when it opens.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from jobs.ledger import clock
+from jobs.ledger.engine import insert_missing
+from jobs.ledger.schema import batches, budgets, job_tallies, jobs, tag_sets
+from jobs.states import BatchState, JobState
+
+_ABANDONED_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch as submitted. `settings` is what its result depends on, as JSON."""
+
+    id: str
+    name: str
+    fingerprint: str
+    edition: int
+    manifest_sha256: str
+    settings: str
+    max_attempts: int
+    retry_unknown: int
+    time_limit_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """One checked row. `request` is the JSON body for the wire; `tokens` what one call is expected to use."""
+
+    row: int
+    custom_id: str
+    model: str
+    n: int
+    request: str
+    tags: dict[str, str]
+    ceiling_nano: int
+    tokens: int
+
+
+def find_batch(tx: Connection, fingerprint: str) -> tuple[str, int] | None:
+    """(id, edition) of the newest opened batch with this fingerprint."""
+    statement = (
+        select(batches.c.id, batches.c.edition)
+        .where(batches.c.fingerprint == fingerprint, batches.c.state != BatchState.LOADING)
+        .order_by(batches.c.edition.desc())
+    )
+    row = tx.execute(statement).first()
+    return (row.id, row.edition) if row else None
+
+
+def begin_batch(tx: Connection, batch: NewBatch) -> None:
+    """Start loading; also clears away what submissions killed a day ago or more had staged."""
+    now = clock.now(tx)
+    stale = select(batches.c.id).where(
+        batches.c.state == BatchState.LOADING, batches.c.created_at < now - _ABANDONED_MS
+    )
+    for batch_id in tx.execute(stale).scalars().all():
+        discard_batch(tx, batch_id)
+    tx.execute(insert(batches).values(**asdict(batch), state=BatchState.LOADING.value, created_at=now))
+
+
+def stage_jobs(tx: Connection, batch_id: str, rows: Sequence[NewJob]) -> None:
+    """Stage some thousand rows; call it as often as there are pieces."""
+    sets = {tags_id(row.tags): tags_text(row.tags) for row in rows}
+    insert_missing(tx, tag_sets, [{"id": key, "tags": tags} for key, tags in sorted(sets.items())])
+    now = clock.now(tx)
+    tx.execute(insert(jobs), [_job_row(batch_id, row, now) for row in rows])
+
+
+def open_batch(tx: Connection, batch_id: str, by_model: Counter[str], cap_nano: int | None) -> None:
+    """Open the loaded batch. Raises IntegrityError when the same submission was opened in the meantime."""
+    now = clock.now(tx)
+    tx.execute(insert(budgets).values(scope="batch", key=batch_id, cap_nano=cap_nano))
+    tallies = [
+        {"batch_id": batch_id, "model": model, "state": JobState.QUEUED.value, "jobs": count}
+        for model, count in sorted(by_model.items())
+    ]
+    tx.execute(insert(job_tallies), tallies)
+    opened = {"state": BatchState.OPEN.value, "opened_at": now, "jobs": by_model.total()}
+    loading = (batches.c.id == batch_id, batches.c.state == BatchState.LOADING)
+    tx.execute(update(batches).where(*loading).values(**opened))
+
+
+def discard_batch(tx: Connection, batch_id: str) -> None:
+    """Remove a batch that never opened, with its rows."""
+    loading = select(batches.c.id).where(batches.c.id == batch_id, batches.c.state == BatchState.LOADING)
+    tx.execute(delete(jobs).where(jobs.c.batch_id.in_(loading)))
+    tx.execute(delete(batches).where(batches.c.id == batch_id, batches.c.state == BatchState.LOADING))
+
+
+def count_staged(tx: Connection, batch_id: str) -> int:
+    return int(tx.execute(select(func.count()).where(jobs.c.batch_id == batch_id)).scalar_one())
+
+
+def tags_text(tags: dict[str, str]) -> str:
+    return json.dumps(tags, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def tags_id(tags: dict[str, str]) -> int:
+    """A name for a set of tags that needs no look-up: 63 bits of its hash. A million different sets in one
+    ledger meet with a chance of one in ten million."""
+    digest = hashlib.sha256(tags_text(tags).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _job_row(batch_id: str, row: NewJob, now: int) -> dict[str, Any]:
+    return {
+        "batch_id": batch_id,
+        "row": row.row,
+        "custom_id": row.custom_id,
+        "state": JobState.QUEUED.value,
+        "model": row.model,
+        "n": row.n,
+        "request": row.request,
+        "tag_set": tags_id(row.tags),
+        "ceiling_nano": row.ceiling_nano,
+        "tokens": row.tokens,
+        "due_at": now,
+    }

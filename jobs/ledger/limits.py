@@ -1,0 +1,131 @@
+"""Rate limits and pauses of an endpoint, shared by every worker: reading, spending, learning.
+
+One row per (endpoint, model). Admission spends from it inside its own transaction; what answers teach is written
+in a transaction of its own, before settlement, so that the two never wait for each other in a circle.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+from sqlalchemy import Connection, select, update
+
+from jobs.ledger import clock
+from jobs.ledger.engine import insert_missing
+from jobs.ledger.schema import endpoints, rate_limits
+from jobs.pacing import Limits, throttled
+
+_STATE = [field.name for field in fields(Limits)]
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Why an endpoint, or one model of it, is not called at present."""
+
+    model: str | None
+    kind: str
+    message: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one answer said of limits. Seconds count from now; None: not said."""
+
+    model: str
+    throttled: bool
+    retry_after_s: float | None
+    requests_per_min: int | None
+    images_per_min: int | None
+    tokens_per_min: int | None
+    requests_empty_s: float | None
+    images_empty_s: float | None
+    tokens_empty_s: float | None
+
+
+def lock_limits(tx: Connection, endpoint: str, model: str) -> tuple[Limits, Paused | None]:
+    """The row of (endpoint, model), made if it is missing, locked until the transaction ends."""
+    table = rate_limits
+    statement = select(table).where(table.c.endpoint == endpoint, table.c.model == model).with_for_update()
+    row = tx.execute(statement).one_or_none()
+    if row is None:
+        insert_missing(tx, table, [{"endpoint": endpoint, "model": model}])
+        row = tx.execute(statement).one()
+    limits = Limits(**{name: getattr(row, name) for name in _STATE})
+    return limits, _paused(model, row.paused_at, row.pause_kind, row.pause_message)
+
+
+def save_limits(tx: Connection, endpoint: str, model: str, limits: Limits) -> None:
+    table = rate_limits
+    tx.execute(update(table).where(table.c.endpoint == endpoint, table.c.model == model).values(**asdict(limits)))
+
+
+def learn(tx: Connection, endpoint: str, lessons: Sequence[Lesson], jitter: float) -> None:
+    """Post what a group of answers said. Models are taken in order, as admission takes them."""
+    for model in sorted({lesson.model for lesson in lessons}):
+        limits, _ = lock_limits(tx, endpoint, model)
+        now = clock.now(tx)
+        for lesson in lessons:
+            if lesson.model == model:
+                limits = _learnt(limits, lesson, now, jitter)
+        save_limits(tx, endpoint, model, limits)
+
+
+def _learnt(limits: Limits, lesson: Lesson, now: int, jitter: float) -> Limits:
+    state = asdict(limits)
+    for unit in ("requests", "images", "tokens"):
+        limit = getattr(lesson, f"{unit}_per_min")
+        if limit is not None and limit > 0:
+            state[f"{unit}_per_min"] = limit
+        empty_s = getattr(lesson, f"{unit}_empty_s")
+        if empty_s is not None:
+            state[f"{unit}_full_us"] = max(state[f"{unit}_full_us"], now * 1000 + int(empty_s * 1_000_000))
+    known = Limits(**state)
+    return throttled(known, now, lesson.retry_after_s, jitter) if lesson.throttled else known
+
+
+def read_pause(tx: Connection, endpoint: str) -> Paused | None:
+    """The endpoint's own pause; shared lock, so that a pause waits for admissions under way and no longer."""
+    row = tx.execute(select(endpoints).where(endpoints.c.url == endpoint).with_for_update(read=True)).one_or_none()
+    return _paused(None, row.paused_at, row.pause_kind, row.pause_message) if row else None
+
+
+def pause_endpoint(tx: Connection, endpoint: str, model: str | None, kind: str, message: str) -> None:
+    """Stop all calls to the endpoint, or to one model of it, until `resume`. The first reason stands."""
+    values = {"paused_at": clock.now(tx), "pause_kind": kind, "pause_message": message}
+    if model is None:
+        insert_missing(tx, endpoints, [{"url": endpoint}])
+        chosen = update(endpoints).where(endpoints.c.url == endpoint, endpoints.c.paused_at.is_(None))
+    else:
+        lock_limits(tx, endpoint, model)
+        table = rate_limits
+        chosen = update(table).where(
+            table.c.endpoint == endpoint, table.c.model == model, table.c.paused_at.is_(None)
+        )
+    tx.execute(chosen.values(**values))
+
+
+def resume_endpoints(tx: Connection) -> list[Paused]:
+    """Lift every pause that account trouble caused; returns what was lifted."""
+    lifted = list_pauses(tx)
+    cleared = {"paused_at": None, "pause_kind": None, "pause_message": None}
+    tx.execute(update(endpoints).values(**cleared))
+    tx.execute(update(rate_limits).where(rate_limits.c.paused_at.is_not(None)).values(**cleared))
+    return lifted
+
+
+def list_pauses(tx: Connection) -> list[Paused]:
+    whole = tx.execute(select(endpoints).where(endpoints.c.paused_at.is_not(None)))
+    found = [_paused(None, row.paused_at, row.pause_kind, row.pause_message) for row in whole]
+    models = tx.execute(select(rate_limits).where(rate_limits.c.paused_at.is_not(None)))
+    found += [_paused(row.model, row.paused_at, row.pause_kind, row.pause_message) for row in models]
+    return [paused for paused in found if paused]
+
+
+def blocked_until(tx: Connection, models: Sequence[str]) -> int:
+    """The latest moment until which 429 answers hold back any of the models; 0 when none does."""
+    rows = tx.execute(select(rate_limits.c.blocked_until).where(rate_limits.c.model.in_(models))).scalars()
+    return max(rows, default=0)
+
+
+def _paused(model: str | None, since: int | None, kind: str | None, message: str | None) -> Paused | None:
+    return None if since is None else Paused(model, kind or "", message or "", since)

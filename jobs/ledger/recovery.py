@@ -1,0 +1,142 @@
+"""Heartbeats and the sweep: who is alive, and what the dead left open.
+
+A worker is one row, renewed every few seconds; its lease runs by the database's clock. The sweep turns the open
+attempts of workers whose lease ran out, and attempts past their hard deadline, into `unknown`. It judges only
+while its own heartbeat has been steady for one lease: after a database outage every row looks expired at once.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select, update
+
+from jobs.ledger import clock
+from jobs.ledger.admission import LEASE_MS
+from jobs.ledger.endings import Ending, RetryDecision
+from jobs.ledger.engine import insert_missing
+from jobs.ledger.schema import attempts, batches, duties, job_tallies, workers
+from jobs.ledger.settlement import settle
+from jobs.states import BatchState, JobState, Outcome
+
+SWEEP_EVERY_MS = 15_000
+_MOST_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep found: workers declared dead, attempts that became unknown."""
+
+    workers: tuple[str, ...]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueBatch:
+    """An open batch with queued jobs, and how many."""
+
+    batch_id: str
+    queued: int
+
+
+def register_worker(tx: Connection, worker_id: str, host: str, pid: int, spool: str) -> None:
+    now = clock.now(tx)
+    row = {"id": worker_id, "host": host, "pid": pid, "spool": spool}
+    tx.execute(insert(workers).values(**row, started_at=now, beat_at=now, steady_since=now))
+
+
+def beat(tx: Connection, worker_id: str, *, idle_threads: int, in_flight: int) -> bool:
+    """Renew the lease. False: the row was swept, this worker is fenced."""
+    now = clock.now(tx)
+    renewed = (
+        update(workers)
+        .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+        .values(
+            beat_at=now,
+            steady_since=case((now - workers.c.beat_at > LEASE_MS, now), else_=workers.c.steady_since),
+            idle_threads=idle_threads,
+            in_flight=in_flight,
+        )
+    )
+    return tx.execute(renewed).rowcount == 1
+
+
+def sign_off(tx: Connection, worker_id: str) -> None:
+    """A worker that stops by itself; whatever it left open is for the sweep or a replay."""
+    mine = (workers.c.id == worker_id, workers.c.ended_at.is_(None))
+    tx.execute(update(workers).where(*mine).values(ended_at=clock.now(tx), idle_threads=0, in_flight=0))
+
+
+def win_sweep(tx: Connection, every_ms: int = SWEEP_EVERY_MS) -> bool:
+    """One worker of all that ask wins the sweep of this period."""
+    insert_missing(tx, duties, [{"name": "sweep", "done_at": 0}])
+    now = clock.now(tx)
+    due = update(duties).where(duties.c.name == "sweep", duties.c.done_at <= now - every_ms)
+    return tx.execute(due.values(done_at=now)).rowcount == 1
+
+
+def sweep(tx: Connection, sweeper_id: str, retry: RetryDecision) -> Swept:
+    """Close what dead workers and passed deadlines left open, at most some hundred attempts at a time."""
+    now = clock.now(tx)
+    if not _steady(tx, sweeper_id, now):
+        return Swept((), 0)
+    dead = _end_expired(tx, sweeper_id, now)
+    ended = select(workers.c.id).where(workers.c.ended_at.is_not(None))
+    lost = _close_open(tx, attempts.c.worker_id.in_(ended), "worker_lost", retry)
+    late = _close_open(tx, attempts.c.deadline_at + LEASE_MS < now, "deadline_passed", retry)
+    return Swept(dead, lost + late)
+
+
+def close_spool(tx: Connection, spool: str, retry: RetryDecision) -> int:
+    """Close at once what the workers of a spool folder left open. Call it only while holding the lock of
+    that folder, which proves that they are dead, and after its answers were replayed."""
+    mine = select(workers.c.id).where(workers.c.spool == spool)
+    gone = update(workers).where(workers.c.spool == spool, workers.c.ended_at.is_(None))
+    tx.execute(gone.values(ended_at=clock.now(tx), idle_threads=0, in_flight=0))
+    return _close_open(tx, attempts.c.worker_id.in_(mine), "worker_lost", retry)
+
+
+def due_batches(tx: Connection) -> list[DueBatch]:
+    """Open batches with queued jobs, the oldest first."""
+    queued = func.sum(job_tallies.c.jobs)
+    statement = (
+        select(batches.c.id, queued)
+        .join(job_tallies, job_tallies.c.batch_id == batches.c.id)
+        .where(batches.c.state == BatchState.OPEN, job_tallies.c.state == JobState.QUEUED)
+        .group_by(batches.c.id, batches.c.opened_at)
+        .having(queued > 0)
+        .order_by(batches.c.opened_at)
+    )
+    return [DueBatch(batch_id, int(count)) for batch_id, count in tx.execute(statement)]
+
+
+def idle_threads(tx: Connection) -> int:
+    """Ticket threads of live workers that have no share to work on, by their last heartbeats."""
+    alive = (workers.c.ended_at.is_(None), workers.c.beat_at > clock.now(tx) - LEASE_MS)
+    return int(tx.execute(select(func.coalesce(func.sum(workers.c.idle_threads), 0)).where(*alive)).scalar_one())
+
+
+def _steady(tx: Connection, worker_id: str, now: int) -> bool:
+    statement = select(workers.c.steady_since).where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+    since = tx.execute(statement).scalar()
+    return since is not None and now - since >= LEASE_MS
+
+
+def _end_expired(tx: Connection, sweeper_id: str, now: int) -> tuple[str, ...]:
+    """End the rows whose lease ran out, or whose beat lies a lease in the future: that clock was set back."""
+    expired = or_(workers.c.beat_at < now - LEASE_MS, workers.c.beat_at > now + LEASE_MS)
+    statement = (
+        update(workers)
+        .where(workers.c.ended_at.is_(None), expired, workers.c.id != sweeper_id)
+        .values(ended_at=now, idle_threads=0, in_flight=0)
+        .returning(workers.c.id)
+    )
+    return tuple(tx.execute(statement).scalars().all())
+
+
+def _close_open(tx: Connection, which: ColumnElement[bool], kind: str, retry: RetryDecision) -> int:
+    statement = select(attempts.c.id).where(attempts.c.outcome.is_(None), which).order_by(attempts.c.id)
+    ids = tx.execute(statement.limit(_MOST_AT_ONCE)).scalars().all()
+    message = (
+        "the worker ended before the answer was seen" if kind == "worker_lost" else "no answer by the deadline"
+    )
+    endings = [Ending(one, Outcome.UNKNOWN, error_kind=kind, error_message=message) for one in ids]
+    return settle(tx, endings, retry).attempts if endings else 0

@@ -1,0 +1,344 @@
+"""Every table of the ledger. The migrations build exactly this; a test finds them in agreement.
+
+Conventions: money in integer nano-dollars (`_nano`); moments in milliseconds since 1970 UTC by the database's
+clock (`_at`), because both engines store and compare integers exactly; JSON as text, written once, read whole.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from jobs.states import BatchState, JobState, Outcome
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# SQLite counts rows by itself only in a column of exactly this type.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _one_of(column: str, words: type[BatchState] | type[JobState] | type[Outcome]) -> CheckConstraint:
+    listed = ", ".join(f"'{word.value}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _amount(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False, comment="sha256 over manifest and settings: same = same batch"),
+    Column("edition", Integer, nullable=False, comment="1, and one more for each --again"),
+    Column("manifest_sha256", Text, nullable=False),
+    Column("settings", Text, nullable=False, comment="JSON, as submitted"),
+    Column("max_attempts", Integer, nullable=False),
+    Column("retry_unknown", Integer, nullable=False, comment="repeats allowed after unknown attempts, per job"),
+    Column("time_limit_s", Integer, nullable=False, comment="from a job's first admission to giving up"),
+    Column("jobs", BigInteger, nullable=False, server_default=text("0")),
+    Column("pause_reason", Text, comment="operator, budget, or what happened"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("opened_at", BigInteger),
+    Column("ended_at", BigInteger),
+    _one_of("state", BatchState),
+    # "Submitting the same file with the same settings twice is one batch": decided here, not by a check before.
+    Index(
+        "uq_batches_fingerprint_edition",
+        "fingerprint",
+        "edition",
+        unique=True,
+        sqlite_where=text("state <> 'loading'"),
+        postgresql_where=text("state <> 'loading'"),
+    ),
+)
+
+tag_sets = Table(
+    "tag_sets",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="first 63 bits of sha256(tags)"),
+    Column("tags", Text, nullable=False, comment="JSON object, keys sorted"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("row", BigInteger, primary_key=True, autoincrement=False, comment="1-based row of the manifest"),
+    Column("custom_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("request", Text, nullable=False, comment="the JSON body as it goes on the wire"),
+    Column("tag_set", BigInteger, ForeignKey("tag_sets.id"), nullable=False),
+    Column("ceiling_nano", BigInteger, nullable=False, comment="worst price of one call, reserved at admission"),
+    Column("tokens", Integer, nullable=False, comment="expected tokens of one call, for tokens-per-minute limits"),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column(
+        "counted",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="attempts that used up the limit",
+    ),
+    Column("unknowns", Integer, nullable=False, server_default=text("0"), comment="attempts that ended unknown"),
+    Column("key_number", Integer, nullable=False, server_default=text("0"), comment="Idempotency-Key generation"),
+    Column("first_admitted_at", BigInteger),
+    Column("images", Integer, nullable=False, server_default=text("0")),
+    _amount("charged_nano"),
+    _amount("possible_nano"),
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    _one_of("state", JobState),
+    UniqueConstraint("batch_id", "custom_id"),
+    # Serves admission: the next due jobs of one batch and model, in manifest order.
+    Index(
+        "ix_jobs_due",
+        "batch_id",
+        "model",
+        "due_at",
+        "row",
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
+    # Serves failures, retry and the list of held jobs.
+    Index(
+        "ix_jobs_trouble",
+        "batch_id",
+        "state",
+        "row",
+        sqlite_where=text("state IN ('failed', 'refused', 'held')"),
+        postgresql_where=text("state IN ('failed', 'refused', 'held')"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("batch_id", Text, nullable=False),
+    Column("row", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("worker_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("admitted_at", BigInteger, nullable=False),
+    Column("deadline_at", BigInteger, nullable=False, comment="after this the sweep calls it unknown"),
+    Column("ended_at", BigInteger),
+    Column("outcome", Text, comment="NULL: open, its ceiling reserved"),
+    Column("http_status", Integer),
+    Column("request_id", Text),
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    Column("usage", Text, comment="the answer's usage object, raw JSON"),
+    Column("text_in", BigInteger),
+    Column("image_in", BigInteger),
+    Column("text_out", BigInteger),
+    Column("image_out", BigInteger),
+    Column("facts", Text, comment="JSON: the small rest of the answer"),
+    Column("duration_ms", Integer),
+    Column("ceiling_nano", BigInteger, nullable=False),
+    Column("charged_nano", BigInteger, comment="NULL: not charged, or unpriced"),
+    _amount("possible_nano"),
+    Column("priced_by", Text, comment="usage, table or none"),
+    Column("price_book", Text),
+    ForeignKeyConstraint(["batch_id", "row"], ["jobs.batch_id", "jobs.row"]),
+    UniqueConstraint("batch_id", "row", "number"),
+    CheckConstraint("priced_by IN ('usage', 'table', 'none')", name="priced_by"),
+    _one_of("outcome", Outcome),
+    # Serves the sweep: what a dead worker left open.
+    Index(
+        "ix_attempts_open",
+        "worker_id",
+        sqlite_where=text("outcome IS NULL"),
+        postgresql_where=text("outcome IS NULL"),
+    ),
+    # Serves the list of doubts.
+    Index(
+        "ix_attempts_unknown",
+        "batch_id",
+        "row",
+        sqlite_where=text("outcome = 'unknown'"),
+        postgresql_where=text("outcome = 'unknown'"),
+    ),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("attempt_id", Text, ForeignKey("attempts.id"), primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("batch_id", Text, nullable=False),
+    Column("row", BigInteger, nullable=False),
+    Column("path", Text, nullable=False, comment="name inside the image store"),
+    Column("sha256", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("revised_prompt", Text),
+    Column("surplus", Boolean, nullable=False, comment="paid a second time: the job had its result already"),
+    Column("stored_at", BigInteger, nullable=False),
+    # Serves `images BATCH` and the galleries.
+    Index("ix_images_job", "batch_id", "row", "index"),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("attempt_id", Text, ForeignKey("attempts.id"), nullable=False),
+    Column("meter", Text, nullable=False),
+    Column("correction", Integer, nullable=False, server_default=text("0")),
+    Column("quantity", BigInteger, nullable=False),
+    Column("unit", Text, nullable=False, comment="token or image"),
+    Column("rate_nano_per_million", BigInteger),
+    Column("amount_nano", BigInteger, comment="NULL: unpriced, never 0"),
+    Column("price_book", Text, nullable=False),
+    Column("basis", Text, nullable=False, comment="usage or table"),
+    Column("charged_at", BigInteger, nullable=False),
+    UniqueConstraint("attempt_id", "meter", "correction"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("spool", Text, nullable=False, comment="folder its unsettled answers are in"),
+    Column("started_at", BigInteger, nullable=False),
+    Column("beat_at", BigInteger, nullable=False),
+    Column("steady_since", BigInteger, nullable=False, comment="beats without a gap since then"),
+    Column("idle_threads", Integer, nullable=False, server_default=text("0")),
+    Column("in_flight", Integer, nullable=False, server_default=text("0")),
+    Column("ended_at", BigInteger, comment="stopped by itself or swept; such a row admits nothing"),
+    # Serves the sweep and `status`: the workers that may be alive.
+    Index(
+        "ix_workers_live",
+        "beat_at",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("paused_at", BigInteger),
+    Column("pause_kind", Text),
+    Column("pause_message", Text),
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("endpoint", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("requests_per_min", Integer, comment="NULL: no limit known"),
+    Column("images_per_min", Integer),
+    Column("tokens_per_min", Integer),
+    Column("pace_per_min", Integer, comment="requests a minute learned from 429 answers; NULL: none needed"),
+    Column("pace_changed_at", BigInteger, nullable=False, server_default=text("0")),
+    # When each bucket is full again, in microseconds: the one number a token bucket needs (GCRA).
+    Column("requests_full_us", BigInteger, nullable=False, server_default=text("0")),
+    Column("images_full_us", BigInteger, nullable=False, server_default=text("0")),
+    Column("tokens_full_us", BigInteger, nullable=False, server_default=text("0")),
+    Column("pace_full_us", BigInteger, nullable=False, server_default=text("0")),
+    Column("blocked_until", BigInteger, nullable=False, server_default=text("0")),
+    Column("strikes", Integer, nullable=False, server_default=text("0"), comment="429s without a success between"),
+    Column("window_at", BigInteger, nullable=False, server_default=text("0")),
+    Column("window_requests", Integer, nullable=False, server_default=text("0")),
+    Column("paused_at", BigInteger),
+    Column("pause_kind", Text),
+    Column("pause_message", Text),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("scope", Text, primary_key=True, comment="batch"),
+    Column("key", Text, primary_key=True),
+    Column("cap_nano", BigInteger, comment="NULL: no cap, sums are kept all the same"),
+    _amount("confirmed_nano"),
+    _amount("possible_nano"),
+    _amount("reserved_nano"),
+)
+
+job_tallies = Table(
+    "job_tallies",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+)
+
+attempt_tallies = Table(
+    "attempt_tallies",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("day", Text, primary_key=True, comment="UTC, YYYY-MM-DD"),
+    Column("model", Text, primary_key=True),
+    Column("tag_set", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", Text, primary_key=True),
+    _amount("attempts"),
+    _amount("images"),
+    _amount("charged_nano"),
+    _amount("possible_nano"),
+    _amount("unpriced"),
+)
+
+charge_tallies = Table(
+    "charge_tallies",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("day", Text, primary_key=True, comment="UTC, YYYY-MM-DD"),
+    Column("model", Text, primary_key=True),
+    Column("tag_set", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", Text, primary_key=True),
+    Column("meter", Text, primary_key=True),
+    _amount("charges"),
+    _amount("quantity"),
+    _amount("amount_nano"),
+    _amount("unpriced"),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False, comment="minutes since 1970 UTC"),
+    _amount("jobs_ended"),
+    _amount("images"),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", Text, primary_key=True, comment="sweep"),
+    Column("done_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,118 @@
+"""Settlement: one transaction that books how a group of attempts ended.
+
+Locks the attempts and their jobs, lets `endings.resolve` decide each, and writes: attempts, jobs, images, charges,
+the budget's sums and the tallies. Keyed by attempt and repeatable: an attempt that is settled already changes
+nothing. Locks are taken in the order attempts and jobs, budgets, tallies; admission never waits for a job's lock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from jobs.ledger import clock
+from jobs.ledger.books import Books
+from jobs.ledger.endings import AttemptFacts, Ending, JobFacts, RetryDecision, resolve
+from jobs.ledger.schema import attempts, batches, job_tallies, jobs
+from jobs.states import UNFINISHED, BatchState, JobState, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one settlement did: attempts booked, jobs that reached a final or held state, batches now done."""
+
+    attempts: int
+    jobs_ended: int
+    batches_done: tuple[str, ...]
+
+
+def settle(tx: Connection, endings: Sequence[Ending], retry: RetryDecision) -> Settled:
+    """Book the endings. Those of attempts that are unknown to the ledger or settled already are passed over."""
+    found = {row.id: row for row in _lock(tx, [ending.attempt_id for ending in endings])}
+    now = clock.now(tx)
+    books = Books(now)
+    for ending in endings:
+        row = found.pop(ending.attempt_id, None)
+        if row is None:
+            continue
+        change = resolve(_attempt_facts(row), _job_facts(row, now), ending, retry)
+        if change:
+            books.post(row, ending, change)
+    books.write(tx)
+    return Settled(len(books.attempts), books.jobs_ended, close_finished(tx, sorted(books.money)))
+
+
+def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """Attempts with their jobs and their batch's policy, locked in one order. The batch is held as it is
+    (shared), so that a cancel comes before or after this settlement, never into the middle of it."""
+    theirs = select(attempts.c.batch_id).where(attempts.c.id.in_(attempt_ids))
+    tx.execute(select(batches.c.id).where(batches.c.id.in_(theirs)).with_for_update(read=True))
+    statement = (
+        select(
+            attempts.c.id,
+            attempts.c.batch_id,
+            attempts.c.row,
+            attempts.c.number,
+            attempts.c.outcome,
+            attempts.c.ended_at,
+            attempts.c.ceiling_nano,
+            attempts.c.model,
+            jobs.c.state,
+            jobs.c.attempts,
+            jobs.c.counted,
+            jobs.c.unknowns,
+            jobs.c.images,
+            jobs.c.possible_nano.label("job_possible_nano"),
+            jobs.c.first_admitted_at,
+            jobs.c.tag_set,
+            jobs.c.error_kind,
+            jobs.c.error_message,
+            batches.c.state.label("batch_state"),
+            batches.c.max_attempts,
+            batches.c.retry_unknown,
+            batches.c.time_limit_s,
+        )
+        .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
+        .join(batches, batches.c.id == attempts.c.batch_id)
+        .where(attempts.c.id.in_(attempt_ids))
+        .order_by(attempts.c.batch_id, attempts.c.row, attempts.c.number)
+        .with_for_update(of=[attempts, jobs])
+    )
+    return tx.execute(statement).all()
+
+
+def _attempt_facts(row: Row[Any]) -> AttemptFacts:
+    return AttemptFacts(row.number, Outcome(row.outcome) if row.outcome else None, row.ceiling_nano)
+
+
+def _job_facts(row: Row[Any], now: int) -> JobFacts:
+    return JobFacts(
+        state=JobState(row.state),
+        attempts=row.attempts,
+        counted=row.counted,
+        unknowns=row.unknowns,
+        images=row.images,
+        possible_nano=row.job_possible_nano,
+        age_ms=now - row.first_admitted_at,
+        batch_cancelled=row.batch_state == BatchState.CANCELLED,
+        max_attempts=row.max_attempts,
+        retry_unknown=row.retry_unknown,
+        time_limit_ms=row.time_limit_s * 1000,
+    )
+
+
+def close_finished(tx: Connection, batch_ids: Sequence[str]) -> tuple[str, ...]:
+    """Move the open batches among `batch_ids` that have nothing queued or running to done."""
+    unfinished = (
+        select(func.coalesce(func.sum(job_tallies.c.jobs), 0))
+        .where(job_tallies.c.batch_id == batches.c.id, job_tallies.c.state.in_(sorted(UNFINISHED)))
+        .scalar_subquery()
+    )
+    statement = (
+        update(batches)
+        .where(batches.c.id.in_(batch_ids), batches.c.state == BatchState.OPEN, unfinished == 0)
+        .values(state=BatchState.DONE.value, ended_at=clock.now(tx))
+        .returning(batches.c.id)
+    )
+    return tuple(tx.execute(statement).scalars().all())
