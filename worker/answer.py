@@ -1,0 +1,235 @@
+"""The streaming decoder of a JSON answer: images go straight into part files, the small rest is parsed.
+
+Runs in threads of the disk pool, for one answer in one thread at a time. A document that comes within
+WHOLE_BYTES is parsed at once; a longer one is scanned as it comes, so that memory does not grow with the
+images. Both ways give the same result. Bad input raises DecodeError and nothing else; only a failing disk
+raises OSError.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from worker.parts import Base64Text, Broken, Part, Parts
+from worker.scan import DecodeError, Scanner, check_depth
+
+WHOLE_BYTES = 256 << 10
+"""Documents up to this size are parsed in one go."""
+
+_MAX_FACTS_BYTES = 16 << 10
+_MAX_PROMPT_CHARS = 32_000
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_BOM = b"\xef\xbb\xbf"
+_KEPT_ELSEWHERE = frozenset({"data", "b64_json", "usage", "error", "type"})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One element of an answer's `data`."""
+
+    image: Part | Broken | None
+    url: str | None
+    revised_prompt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A whole answer, its images on disk."""
+
+    items: tuple[Item, ...]
+    usage: dict[str, Any] | None
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    """The document, where it has an `error` in it."""
+
+
+class Decoder(Protocol):
+    """What the endpoint client feeds the body of a 2xx answer to."""
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes. Raises DecodeError when the answer cannot be read any more."""
+
+    def finish(self, data: bytes = b"") -> Decoded:
+        """The answer, after its last bytes."""
+
+    def complete(self, asked: int) -> bool:
+        """Whether all images asked for came, so that a stream cut short now takes nothing away."""
+
+
+class AnswerDecoder:
+    """Decodes an answer that is one JSON document."""
+
+    def __init__(self, parts: Parts, *, max_bytes: int, secret: str = "") -> None:
+        self._document = Document(parts, max_bytes=max_bytes, secret=secret)
+
+    def feed(self, data: bytes) -> None:
+        """See Decoder."""
+        self._document.feed(data)
+
+    def finish(self, data: bytes = b"") -> Decoded:
+        """See Decoder."""
+        self._document.feed(data)
+        document = self._document.finish()
+        return decoded(document.value, document.items)
+
+    def complete(self, asked: int) -> bool:
+        """A JSON document is whole at its end only."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A JSON object without its images, and its images."""
+
+    value: dict[str, Any]
+    items: tuple[Item, ...]
+
+
+class Document:
+    """One JSON object that comes in pieces, with images at `data[*].b64_json` or at `b64_json`."""
+
+    def __init__(self, parts: Parts, *, max_bytes: int, secret: str = "") -> None:
+        self._parts = parts
+        self._max_bytes = max_bytes
+        self._secret = secret.encode()
+        self._size = 0
+        self._head = bytearray()
+        self._scanner: Scanner | None = None
+        self._scanned: list[Part | Broken] = []
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes. Raises DecodeError."""
+        self._size += len(data)
+        if self._size > self._max_bytes:
+            raise DecodeError("answer_too_large", f"the answer is larger than {self._max_bytes} bytes")
+        if self._scanner is not None:
+            self._scanner.feed(data)
+            return
+        self._head += data
+        if self._size > WHOLE_BYTES:
+            self._scanner = Scanner(self._begin_image)
+            self._scanner.feed(self.head())
+            self._head.clear()
+
+    def head(self) -> bytes:
+        """The text so far, as long as the document is short."""
+        return bytes(self._head).removeprefix(_BOM)
+
+    def finish(self) -> Parsed:
+        """Parse the document, after its last byte. Raises DecodeError."""
+        if self._scanner is not None:
+            return self._parsed(_parse(self._hide(self._scanner.finish())), self._scanned_image)
+        body = self._hide(self.head())
+        try:
+            value = msgspec.json.decode(body)
+        except (ValueError, RecursionError):
+            value = _parse_oddly(body)
+        return self._parsed(value, self._decode)
+
+    def _parsed(self, value: Any, image_of: Callable[[str], Part | Broken]) -> Parsed:
+        if not isinstance(value, dict):
+            raise DecodeError("not_an_answer", "the answer is JSON, but no object")
+        items = tuple(_item(element, image_of) for element in _elements(value))
+        check_depth(value)
+        return Parsed(value, items)
+
+    def _begin_image(self) -> tuple[str, Callable[[bytes], None], Callable[[], None]]:
+        text = Base64Text(self._parts.begin())
+        return str(len(self._scanned)), text.feed, lambda: self._scanned.append(text.finish())
+
+    def _scanned_image(self, placeholder: str) -> Part | Broken:
+        return self._scanned[int(placeholder)]
+
+    def _decode(self, text: str) -> Part | Broken:
+        image = Base64Text(self._parts.begin())
+        image.feed(text.encode("utf-8", "surrogatepass"))
+        return image.finish()
+
+    def _hide(self, text: bytes) -> bytes:
+        """An endpoint that echoes the key must not bring it into the ledger."""
+        return text.replace(self._secret, b"[secret]") if self._secret and self._secret in text else text
+
+
+def decoded(value: dict[str, Any], items: tuple[Item, ...]) -> Decoded:
+    """The answer that one document is."""
+    usage = value.get("usage")
+    return Decoded(
+        items=items,
+        usage=_bounded(usage) if isinstance(usage, dict) else None,
+        facts=facts_of(value),
+        error=value if value.get("error") else None,
+    )
+
+
+def facts_of(value: dict[str, Any]) -> dict[str, Any]:
+    """The small rest of an answer that goes into the attempt's row."""
+    return _bounded({name: fact for name, fact in value.items() if name not in _KEPT_ELSEWHERE})
+
+
+def storable(value: Any) -> Any:
+    """The same JSON value, without what a database refuses: NUL, lone surrogates, infinities."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case dict():
+            return {storable(name): storable(inner) for name, inner in value.items()}
+        case list():
+            return [storable(inner) for inner in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def _bounded(facts: dict[str, Any]) -> dict[str, Any]:
+    facts = storable(facts)
+    if len(msgspec.json.encode(facts)) <= _MAX_FACTS_BYTES:
+        return facts
+    kept = {name[:100]: fact for name, fact in facts.items() if isinstance(fact, int | float | bool)}
+    return dict(list(kept.items())[:32])
+
+
+def _elements(value: dict[str, Any]) -> list[Any]:
+    """The elements of `data`; an event of a stream is an element itself."""
+    data = value.get("data")
+    elements = data if isinstance(data, list) else []
+    return [*elements, value] if "b64_json" in value else elements
+
+
+def _item(element: Any, image_of: Callable[[str], Part | Broken]) -> Item:
+    if not isinstance(element, dict):
+        return Item(None, None, None)
+    text, url, prompt = (element.get(name) for name in ("b64_json", "url", "revised_prompt"))
+    return Item(
+        image_of(text) if isinstance(text, str) else None,
+        url if isinstance(url, str) and url else None,
+        storable(prompt[:_MAX_PROMPT_CHARS]) if isinstance(prompt, str) else None,
+    )
+
+
+def _parse(text: bytes) -> Any:
+    """JSON as it comes in the wild: also with the half emoji that a cut prompt ends in, and raw line ends."""
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(text.decode("utf-8", "replace"), strict=False, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError("malformed_answer", f"the answer is no valid JSON: {error}") from None
+
+
+def _parse_oddly(body: bytes) -> Any:
+    """A short body that did not parse: find out whether it is cut, no JSON at all, or merely odd."""
+    scanner = Scanner(lambda: ("", lambda _text: None, lambda: None))
+    scanner.feed(body)
+    scanner.finish()
+    return _parse(body)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
