@@ -197,9 +197,7 @@ def test_an_old_redis_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyP
         find_redis()
 
 
-def test_a_missing_postgres_says_which_package_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_postgres_says_which_package_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("tests.services.find._package_folder", lambda name: None)
     monkeypatch.setattr("tests.services.find.DISTRIBUTION_FOLDERS", ())
