@@ -1,0 +1,84 @@
+"""The last step of every reader: a draft of a row becomes the row, or its problems.
+
+Names rows without a custom_id, fills in defaults, and sees that required tags are there.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.manifest.options import ManifestOptions
+from jobs.manifest.rows import Complaint, Problem, Row, error, place
+
+MAX_ID_CHARS = 1024
+ID_FIELDS = ("custom_id", "id")
+
+
+@dataclass(slots=True)
+class Draft:
+    """What one record says, before it is known to be a row."""
+
+    custom_id: str = ""
+    request: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    complaints: list[Complaint] = field(default_factory=list)
+
+    def name(self, value: object) -> None:
+        """Take the record's id: text, or a whole number, which becomes text."""
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self.complaints.append(
+                error("bad_id", "the id is not text", "write it as text", field="id", value=value)
+            )
+            return
+        self.custom_id = str(value).strip()
+        if len(self.custom_id) > MAX_ID_CHARS:
+            message = f"the id has {len(self.custom_id)} characters, at most {MAX_ID_CHARS} are kept"
+            self.complaints.append(error("long_id", message, "shorten it", field="id", value=value))
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a record stands."""
+
+    row: int
+    line: int
+    excel_row: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def finish(draft: Draft, options: ManifestOptions, spot: Spot) -> Iterator[Row | Problem]:
+    """The draft's problems, then its row if none of them is an error."""
+    complaints = draft.complaints
+    if options.require_tags:
+        complaints = [*complaints, *_missing_tags(draft, options)]
+    for complaint in complaints:
+        yield put(complaint, spot)
+    if all(complaint.severity == "warning" for complaint in complaints):
+        yield Row(
+            row=spot.row,
+            line=spot.line,
+            custom_id=draft.custom_id or f"row-{spot.row}",
+            request={**options.defaults, **draft.request},
+            tags=draft.tags,
+            excel_row=spot.excel_row,
+            columns=spot.columns,
+        )
+
+
+def put(complaint: Complaint, spot: Spot) -> Problem:
+    """The complaint at its spot."""
+    column = spot.columns.get(complaint.field or "")
+    return place(complaint, line=spot.line, row=spot.row, excel_row=spot.excel_row, excel_column=column)
+
+
+def empty_place(name: str) -> Complaint:
+    """For a prompt that would have a hole."""
+    return error(
+        "empty_place", f"the prompt template needs {name!r}, which is empty here", "fill it in", field=name
+    )
+
+
+def _missing_tags(draft: Draft, options: ManifestOptions) -> Iterator[Complaint]:
+    for tag in options.require_tags:
+        if not draft.tags.get(tag):
+            yield error("missing_tag", f"the tag {tag} is required", "fill it in", field=tag)
