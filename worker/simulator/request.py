@@ -16,8 +16,8 @@ DEFAULT_MODEL = "dall-e-2"
 AUTO_SIZE = "1024x1024"
 MAX_EDGE_PX = 3840
 MIN_PX, MAX_PX = 655_360, 8_294_400
-GIF_EDGE_BY_FRAMES = ((9, 960), (12, 816), (16, 720))
-"""Longest edge of a square GIF by its number of frames, first match wins."""
+GIF_SHEETS = (9, 12, 16)
+"""The frames of a GIF share one sheet with so many places, and the sheet's pixels are bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _judge_fields(given: Mapping[str, Any], model: Model) -> None:
         (narrowed.get(name) or RULES[name]).judge(name, value)
     Whole(1, family.n_max).judge("n", given.get("n", 1))
     if "size" in given:
-        _judge_size(given["size"], family)
+        _judge_size(given["size"], family, _sheet(given))
 
 
 def _judge_prompt(given: Mapping[str, Any], family: Family) -> None:
@@ -162,14 +162,21 @@ def _judge_prompt(given: Mapping[str, Any], family: Family) -> None:
         raise invalid("prompt", message, code="string_above_max_length")
 
 
-def _judge_size(size: str, family: Family) -> None:
+def _sheet(given: Mapping[str, Any]) -> int:
+    """How many frames' worth of pixels a size asks for."""
+    if _format(given) != "gif":
+        return 1
+    return next(places for places in GIF_SHEETS if given.get("frame_count", 9) <= places)
+
+
+def _judge_size(size: str, family: Family, sheet: int) -> None:
     if family.sizes is not None:
         Choice(family.sizes).judge("size", size)
     elif size != "auto":
-        _judge_free_size(size)
+        _judge_free_size(size, sheet)
 
 
-def _judge_free_size(size: str) -> None:
+def _judge_free_size(size: str, sheet: int) -> None:
     """Multiples of 16, at most 3 : 1, each edge and the pixels within bounds."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
     if match is None:
@@ -179,8 +186,8 @@ def _judge_free_size(size: str) -> None:
         raise invalid("size", f"Invalid size '{size}': both edges must be multiples of 16.")
     if max(width, height) > MAX_EDGE_PX or max(width, height) > 3 * min(width, height):
         raise invalid("size", f"Invalid size '{size}': edges at most {MAX_EDGE_PX}, at most 3:1.")
-    if not MIN_PX <= width * height <= MAX_PX:
-        raise invalid("size", f"Invalid size '{size}': {MIN_PX} to {MAX_PX} pixels.")
+    if not MIN_PX <= width * height * sheet <= MAX_PX:
+        raise invalid("size", f"Invalid size '{size}': {MIN_PX} to {MAX_PX} pixels, all frames together.")
 
 
 def _format(given: Mapping[str, Any]) -> str:
@@ -215,19 +222,9 @@ def _moving_and_vector(given: Mapping[str, Any]) -> None:
 
 
 def _frames(given: Mapping[str, Any]) -> None:
-    if _format(given) == "gif":
-        _judge_gif_size(given)
-        return
     for name in ("frame_count", "frame_duration_ms"):
-        if name in given:
+        if name in given and _format(given) != "gif":
             raise invalid(name, f"{name} needs output_format gif.")
-
-
-def _judge_gif_size(given: Mapping[str, Any]) -> None:
-    width, height = _edges(given.get("size", "auto"), gif=True)
-    edge = next(edge for frames, edge in GIF_EDGE_BY_FRAMES if given.get("frame_count", 9) <= frames)
-    if width * height > edge * edge:
-        raise invalid("size", f"Too large for a GIF of so many frames: at most {edge}x{edge}.")
 
 
 CROSS_RULES: tuple[Callable[[Mapping[str, Any]], None], ...] = (
