@@ -6,6 +6,8 @@
     +-- BudgetReached              exit 4
     +-- EndpointTrouble            exit 5   endpoint or account
     +-- LedgerError                exit 1
+        +-- LedgerAway             exit 1   the database does not answer; nothing was decided
+        +-- Conflict               exit 1   a unique key was there already
         +-- SchemaMismatch         exit 1   database older or newer than this program
 """
 
@@ -33,6 +35,14 @@ class EndpointTrouble(ImagemillError):
 
 
 class LedgerError(ImagemillError):
+    pass
+
+
+class LedgerAway(LedgerError):
+    pass
+
+
+class Conflict(LedgerError):
     pass
 
 

@@ -37,8 +37,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="key of the image API; environment or file only")
     storage_url: str | None = Field(None, description="where images go; default: images/ in the data folder")
     in_flight: int = Field(32, ge=1, le=5000, description="calls in flight per worker process")
-    threads: int = Field(4, ge=1, le=64, description="ticket threads per worker process")
-    share: int = Field(250, ge=1, description="admissions per ticket before it goes to the end of the queue")
+    share: int = Field(250, ge=1, description="jobs per ticket: how many workers a submission wakes")
     read_timeout_s: float = Field(600, gt=0, description="longest silence of the endpoint within a call")
     deadline_s: float = Field(900, gt=0, description="longest duration of a whole call, downloads included")
     allow_private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -96,6 +96,32 @@ def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admissi
     return Admission(admitted, None if len(admitted) == most else _soonest(waits))
 
 
+def read_admitted(tx: Connection, attempt_ids: Sequence[str]) -> dict[str, Admitted]:
+    """Attempts as they were admitted, open or not: for answers that a dead process left behind."""
+    columns = (jobs.c.custom_id, jobs.c.n, jobs.c.request, jobs.c.key_number)
+    statement = (
+        select(attempts, *columns)
+        .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
+        .where(attempts.c.id.in_(attempt_ids))
+    )
+    return {
+        row.id: Admitted(
+            attempt_id=row.id,
+            batch_id=row.batch_id,
+            row=row.row,
+            custom_id=row.custom_id,
+            number=row.number,
+            model=row.model,
+            n=row.n,
+            request=row.request,
+            idempotency_key=f"{row.batch_id}-{row.row}-{row.key_number}",
+            ceiling_nano=row.ceiling_nano,
+            deadline_at=row.deadline_at,
+        )
+        for row in tx.execute(statement)
+    }
+
+
 def _require_live(tx: Connection, worker_id: str) -> None:
     statement = select(workers.c.beat_at, workers.c.ended_at).where(workers.c.id == worker_id)
     row = tx.execute(statement.with_for_update(read=True)).one_or_none()

@@ -16,10 +16,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from jobs.errors import UsageError
+from jobs.errors import Conflict, LedgerAway, LedgerError, UsageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,25 +53,30 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent reading transaction."""
-        with self.engine.connect() as connection, connection.begin():
+        """One consistent reading transaction. Raises LedgerError, as `write` does."""
+        with _translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     def write(self, act: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `act(transaction, ...)` and commit. A transaction the database rolled back for the sake of
-        another one is run again; `act` therefore must have no effect outside of the ledger."""
+        """Run `act(transaction, ...)` and commit. Raises LedgerAway, Conflict or another LedgerError.
+
+        A transaction the database rolled back for the sake of another one is run again; `act` therefore must
+        have no effect outside of the ledger.
+        """
         for turn in range(_TRIES):
             try:
-                with (
-                    self.engine.connect().execution_options(**{_WRITE: True}) as connection,
-                    connection.begin(),
-                ):
+                with _translated(), self._begin() as connection:
                     return act(connection, *args, **kwargs)
-            except DBAPIError as error:
-                if turn + 1 == _TRIES or not _rolled_back_for_another(error):
+            except RolledBack:
+                if turn + 1 == _TRIES:
                     raise
             time.sleep(random.uniform(0, 0.02 * 2**turn))
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self.engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
+            yield connection
 
     def close(self) -> None:
         self.engine.dispose()
@@ -110,10 +123,31 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _rolled_back_for_another(error: DBAPIError) -> bool:
-    if getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES:
-        return True
-    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+class RolledBack(LedgerError):
+    """The database gave this transaction up for the sake of another, as often as it was tried."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLAlchemy's errors as ours; nothing outside the ledger catches a library's."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(str(error.orig)) from error
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES or "database is locked" in str(error.orig):
+            raise RolledBack("the database is busy with other transactions; try again") from error
+        if isinstance(error, OperationalError | InterfaceError):
+            raise LedgerAway(f"the database does not answer: {_first_line(error.orig)}") from error
+        raise LedgerError(_first_line(error.orig)) from error
+    except PoolTimeoutError as error:
+        raise LedgerAway("no database connection came free in time") from error
+    except SQLAlchemyError as error:
+        raise LedgerError(_first_line(error)) from error
+
+
+def _first_line(error: BaseException | None) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _sqlite(url: URL, pool_size: int) -> Engine:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.engine import insert_missing
@@ -50,15 +50,15 @@ class NewJob:
     tokens: int
 
 
-def find_batch(tx: Connection, fingerprint: str) -> tuple[str, int] | None:
-    """(id, edition) of the newest opened batch with this fingerprint."""
+def find_batch(tx: Connection, fingerprint: str) -> tuple[str, int, int] | None:
+    """(id, edition, jobs) of the newest opened batch with this fingerprint."""
     statement = (
-        select(batches.c.id, batches.c.edition)
+        select(batches.c.id, batches.c.edition, batches.c.jobs)
         .where(batches.c.fingerprint == fingerprint, batches.c.state != BatchState.LOADING)
         .order_by(batches.c.edition.desc())
     )
     row = tx.execute(statement).first()
-    return (row.id, row.edition) if row else None
+    return (row.id, row.edition, row.jobs) if row else None
 
 
 def begin_batch(tx: Connection, batch: NewBatch) -> None:
@@ -81,7 +81,7 @@ def stage_jobs(tx: Connection, batch_id: str, rows: Sequence[NewJob]) -> None:
 
 
 def open_batch(tx: Connection, batch_id: str, by_model: Counter[str], cap_nano: int | None) -> None:
-    """Open the loaded batch. Raises IntegrityError when the same submission was opened in the meantime."""
+    """Open the loaded batch. The ledger raises Conflict when the same submission was opened in the meantime."""
     now = clock.now(tx)
     tx.execute(insert(budgets).values(scope="batch", key=batch_id, cap_nano=cap_nano))
     tallies = [
@@ -99,10 +99,6 @@ def discard_batch(tx: Connection, batch_id: str) -> None:
     loading = select(batches.c.id).where(batches.c.id == batch_id, batches.c.state == BatchState.LOADING)
     tx.execute(delete(jobs).where(jobs.c.batch_id.in_(loading)))
     tx.execute(delete(batches).where(batches.c.id == batch_id, batches.c.state == BatchState.LOADING))
-
-
-def count_staged(tx: Connection, batch_id: str) -> int:
-    return int(tx.execute(select(func.count()).where(jobs.c.batch_id == batch_id)).scalar_one())
 
 
 def tags_text(tags: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ attempts of workers whose lease ran out, and attempts past their hard deadline, 
 while its own heartbeat has been steady for one lease: after a database outage every row looks expired at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select, update
@@ -19,6 +20,7 @@ from jobs.states import BatchState, JobState, Outcome
 
 SWEEP_EVERY_MS = 15_000
 _MOST_AT_ONCE = 500
+_REPLY_MAY_TAKE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def register_worker(tx: Connection, worker_id: str, host: str, pid: int, spool: 
     tx.execute(insert(workers).values(**row, started_at=now, beat_at=now, steady_since=now))
 
 
-def beat(tx: Connection, worker_id: str, *, idle_threads: int, in_flight: int) -> bool:
+def beat(tx: Connection, worker_id: str, *, in_flight: int) -> bool:
     """Renew the lease. False: the row was swept, this worker is fenced."""
     now = clock.now(tx)
     renewed = (
@@ -52,7 +54,6 @@ def beat(tx: Connection, worker_id: str, *, idle_threads: int, in_flight: int) -
         .values(
             beat_at=now,
             steady_since=case((now - workers.c.beat_at > LEASE_MS, now), else_=workers.c.steady_since),
-            idle_threads=idle_threads,
             in_flight=in_flight,
         )
     )
@@ -62,7 +63,7 @@ def beat(tx: Connection, worker_id: str, *, idle_threads: int, in_flight: int) -
 def sign_off(tx: Connection, worker_id: str) -> None:
     """A worker that stops by itself; whatever it left open is for the sweep or a replay."""
     mine = (workers.c.id == worker_id, workers.c.ended_at.is_(None))
-    tx.execute(update(workers).where(*mine).values(ended_at=clock.now(tx), idle_threads=0, in_flight=0))
+    tx.execute(update(workers).where(*mine).values(ended_at=clock.now(tx), in_flight=0))
 
 
 def win_sweep(tx: Connection, every_ms: int = SWEEP_EVERY_MS) -> bool:
@@ -90,8 +91,18 @@ def close_spool(tx: Connection, spool: str, retry: RetryDecision) -> int:
     that folder, which proves that they are dead, and after its answers were replayed."""
     mine = select(workers.c.id).where(workers.c.spool == spool)
     gone = update(workers).where(workers.c.spool == spool, workers.c.ended_at.is_(None))
-    tx.execute(gone.values(ended_at=clock.now(tx), idle_threads=0, in_flight=0))
+    tx.execute(gone.values(ended_at=clock.now(tx), in_flight=0))
     return _close_open(tx, attempts.c.worker_id.in_(mine), "worker_lost", retry)
+
+
+def release_unsent(tx: Connection, worker_id: str, held: Sequence[str], retry: RetryDecision) -> int:
+    """Close as not_sent the worker's open attempts that it does not know of: the reply to their admission's
+    commit was lost, so no socket was opened for them. Fresh ones are left alone, their reply may be under way."""
+    old = attempts.c.admitted_at < clock.now(tx) - _REPLY_MAY_TAKE_MS
+    statement = select(attempts.c.id).where(attempts.c.worker_id == worker_id, attempts.c.outcome.is_(None), old)
+    ids = set(tx.execute(statement).scalars()) - set(held)
+    endings = [Ending(one, Outcome.NOT_SENT, error_kind="admission_lost") for one in sorted(ids)]
+    return settle(tx, endings, retry).attempts if endings else 0
 
 
 def due_batches(tx: Connection) -> list[DueBatch]:
@@ -108,12 +119,6 @@ def due_batches(tx: Connection) -> list[DueBatch]:
     return [DueBatch(batch_id, int(count)) for batch_id, count in tx.execute(statement)]
 
 
-def idle_threads(tx: Connection) -> int:
-    """Ticket threads of live workers that have no share to work on, by their last heartbeats."""
-    alive = (workers.c.ended_at.is_(None), workers.c.beat_at > clock.now(tx) - LEASE_MS)
-    return int(tx.execute(select(func.coalesce(func.sum(workers.c.idle_threads), 0)).where(*alive)).scalar_one())
-
-
 def _steady(tx: Connection, worker_id: str, now: int) -> bool:
     statement = select(workers.c.steady_since).where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
     since = tx.execute(statement).scalar()
@@ -126,7 +131,7 @@ def _end_expired(tx: Connection, sweeper_id: str, now: int) -> tuple[str, ...]:
     statement = (
         update(workers)
         .where(workers.c.ended_at.is_(None), expired, workers.c.id != sweeper_id)
-        .values(ended_at=now, idle_threads=0, in_flight=0)
+        .values(ended_at=now, in_flight=0)
         .returning(workers.c.id)
     )
     return tuple(tx.execute(statement).scalars().all())

@@ -232,7 +232,6 @@ workers = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("beat_at", BigInteger, nullable=False),
     Column("steady_since", BigInteger, nullable=False, comment="beats without a gap since then"),
-    Column("idle_threads", Integer, nullable=False, server_default=text("0")),
     Column("in_flight", Integer, nullable=False, server_default=text("0")),
     Column("ended_at", BigInteger, comment="stopped by itself or swept; such a row admits nothing"),
     # Serves the sweep and `status`: the workers that may be alive.

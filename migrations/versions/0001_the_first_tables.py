@@ -1,7 +1,8 @@
 """The first tables."""
 
-import sqlalchemy as sa
 from alembic import op
+import sqlalchemy as sa
+
 
 revision = "0001"
 down_revision = None
@@ -167,7 +168,6 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("beat_at", sa.BigInteger(), nullable=False),
         sa.Column("steady_since", sa.BigInteger(), nullable=False, comment="beats without a gap since then"),
-        sa.Column("idle_threads", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("in_flight", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column(
             "ended_at",
@@ -361,7 +361,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("images", schema=None) as batch_op:
         batch_op.create_index("ix_images_job", ["batch_id", "row", "index"], unique=False)
-
 
 
 def downgrade() -> None:

@@ -1,0 +1,188 @@
+"""Submit: a manifest becomes a batch, whole or not at all, in one pass over the file.
+
+Rows are staged as they are checked; the batch opens only if the whole file stood the check. The same file, read the
+same way, is the same batch: budget and retry policy are not part of its identity, so that a second
+submission with more money never buys anything twice.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+
+from jobs.catalogue.prices import PriceBook
+from jobs.errors import Conflict, UsageError
+from jobs.ids import new_batch_id
+from jobs.ledger import intake
+from jobs.ledger.engine import Ledger
+from jobs.ledger.intake import NewBatch, NewJob
+from jobs.manifest import CheckResult, ManifestOptions, Problem, Row, check_manifest, manifest_digest
+from jobs.money import ceiling
+from jobs.money.quotes import expected_charges
+
+_PIECE_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a batch is treated. Money in nano-dollars."""
+
+    budget_nano: int | None = None
+    """A wall for confirmed + possible + reserved; None: none."""
+    ceiling_nano: int | None = None
+    """The user's bound for one call, where the price book has none."""
+    max_attempts: int = 5
+    retry_unknown: int = 0
+    """Repeats of a call that may have been paid for, per job."""
+    time_limit_s: int = 6 * 3600
+    """From a job's first admission to giving up on retries."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Added to every job; a row's own tag of the same name wins."""
+    name: str | None = None
+    again: bool = False
+    """A batch of its own although the same one was submitted before."""
+    skip_invalid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of it. `batch_id` None: the manifest has errors and nothing was recorded."""
+
+    batch_id: str | None
+    jobs: int
+    duplicate: bool
+    check: CheckResult | None
+    """None for a duplicate: the file was not read again."""
+
+
+def submit(
+    ledger: Ledger,
+    path: Path,
+    options: ManifestOptions,
+    policy: Policy,
+    book: PriceBook,
+    *,
+    on_problem: Callable[[Problem], None] | None = None,
+) -> Submission:
+    """Check and record the manifest. Raises ManifestError when the file cannot be read at all."""
+    digest, _ = manifest_digest(path)
+    fingerprint = _fingerprint(digest, options, policy)
+    earlier = _earlier(ledger, fingerprint)
+    if earlier and not policy.again:
+        return Submission(earlier[0], earlier[2], True, None)
+    loading = _Loading(ledger, book, policy, datetime.now(UTC).date())
+    edition = earlier[1] + 1 if earlier else 1
+    ledger.write(
+        intake.begin_batch, _new_batch(loading.batch_id, path, digest, fingerprint, edition, policy, options)
+    )
+    try:
+        check = check_manifest(
+            path, options, book, loading.day, policy.ceiling_nano, on_row=loading.add, on_problem=on_problem
+        )
+        loading.flush()
+        if not loading.by_model or (check.errors and not policy.skip_invalid):
+            ledger.write(intake.discard_batch, loading.batch_id)
+            return Submission(None, 0, False, check)
+        return _open(ledger, loading, fingerprint, policy, check)
+    except BaseException:
+        ledger.write(intake.discard_batch, loading.batch_id)
+        raise
+
+
+def _open(ledger: Ledger, loading: "_Loading", fingerprint: str, policy: Policy, check: CheckResult) -> Submission:
+    try:
+        ledger.write(intake.open_batch, loading.batch_id, loading.by_model, policy.budget_nano)
+    except Conflict:  # the same submission, made elsewhere at the same time, opened first
+        ledger.write(intake.discard_batch, loading.batch_id)
+        earlier = _earlier(ledger, fingerprint)
+        if earlier is None:
+            raise
+        return Submission(earlier[0], earlier[2], True, check)
+    return Submission(loading.batch_id, loading.by_model.total(), False, check)
+
+
+class _Loading:
+    """Accepted rows on their way into the ledger, some thousand at a time."""
+
+    def __init__(self, ledger: Ledger, book: PriceBook, policy: Policy, day: date) -> None:
+        self.batch_id = new_batch_id()
+        self.by_model: Counter[str] = Counter()
+        self.day = day
+        self._ledger = ledger
+        self._book = book
+        self._policy = policy
+        self._piece: list[NewJob] = []
+
+    def add(self, row: Row) -> None:
+        job = self._job(row)
+        self.by_model[job.model] += 1
+        self._piece.append(job)
+        if len(self._piece) >= _PIECE_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._piece:
+            self._ledger.write(intake.stage_jobs, self.batch_id, self._piece)
+            self._piece = []
+
+    def _job(self, row: Row) -> NewJob:
+        request = row.request
+        bound = ceiling(self._book, self.day, request)
+        bound = self._policy.ceiling_nano if bound is None else bound
+        if bound is None:
+            raise UsageError(f"row {row.row} ({row.custom_id}) has no price: state one with --ceiling")
+        charges = expected_charges(self._book, self.day, request) or ()
+        return NewJob(
+            row=row.row,
+            custom_id=row.custom_id,
+            model=str(request.get("model", "")),
+            n=int(request.get("n", 1)),
+            request=msgspec.json.encode(request).decode(),
+            tags={**self._policy.tags, **row.tags},
+            ceiling_nano=bound,
+            tokens=sum(charge.quantity for charge in charges if charge.unit == "token"),
+        )
+
+
+def _earlier(ledger: Ledger, fingerprint: str) -> tuple[str, int, int] | None:
+    with ledger.read() as tx:
+        return intake.find_batch(tx, fingerprint)
+
+
+def _fingerprint(digest: str, options: ManifestOptions, policy: Policy) -> str:
+    """What makes two submissions the same: the file, how it is read, and what its jobs are marked with."""
+    identity = {
+        "manifest": digest,
+        "options": asdict(options),
+        "tags": dict(policy.tags),
+        "ceiling_nano": policy.ceiling_nano,
+        "skip_invalid": policy.skip_invalid,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=dict).encode()).hexdigest()
+
+
+def _new_batch(
+    batch_id: str,
+    path: Path,
+    digest: str,
+    fingerprint: str,
+    edition: int,
+    policy: Policy,
+    options: ManifestOptions,
+) -> NewBatch:
+    return NewBatch(
+        id=batch_id,
+        name=policy.name or path.stem,
+        fingerprint=fingerprint,
+        edition=edition,
+        manifest_sha256=digest,
+        settings=json.dumps({"options": asdict(options), "policy": asdict(policy)}, sort_keys=True, default=dict),
+        max_attempts=policy.max_attempts,
+        retry_unknown=policy.retry_unknown,
+        time_limit_s=policy.time_limit_s,
+    )

@@ -1,0 +1,175 @@
+"""From owned answers to booked attempts: publish the images, price the answer, settle, learn.
+
+Used by the settler for answers that just came in, and by the replay for those a dead process left in its spool.
+Repeating it is safe at every step: images are published under names that contain the attempt, settlement is
+keyed by the attempt.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jobs.catalogue.prices import PriceBook
+from jobs.events import tell
+from jobs.ledger import control, limits
+from jobs.ledger.admission import Admitted
+from jobs.ledger.endings import Ending, JobFacts, StoredImage
+from jobs.ledger.engine import Ledger
+from jobs.ledger.limits import Lesson
+from jobs.ledger.settlement import Settled, settle
+from jobs.money import Cost, UsageRejected, post_ceiling, price_answer
+from jobs.states import CHARGED, Outcome
+from jobs.storage import LocalStore, image_name
+from worker.calls import Answer
+from worker.retries import RetryPolicy, next_try
+
+_Limits = tuple[int | None, int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Alarm:
+    """A price that cannot be trusted: what is charged is more than was reserved, or usage made no sense."""
+
+    batch_id: str
+    reason: str
+
+
+class Booking:
+    """Books answers into one ledger and one image store, at the prices of one book."""
+
+    def __init__(self, ledger: Ledger, store: LocalStore, book: PriceBook, endpoint: str) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._book = book
+        self._endpoint = endpoint
+        self._known_limits: dict[str, _Limits] = {}
+        self._policy = RetryPolicy()
+
+    def book(self, answers: Sequence[Answer], admitted: Mapping[str, Admitted], parts: Path) -> Settled:
+        """Publish and settle answers whose parts are in the folder `parts`. The caller owns them in the spool."""
+        today = datetime.now(UTC).date()
+        stored = self._publish(answers, admitted, parts)
+        priced = [self._ending(one, admitted[one.attempt_id], stored, today) for one in answers]
+        self._learn(answers, admitted)
+        settled = self._ledger.write(settle, [ending for ending, _ in priced], self.retry)
+        self._pause(answers, [alarm for _, alarm in priced if alarm])
+        for batch_id in settled.batches_done:
+            tell("batch_done", batch=batch_id)
+        return settled
+
+    def retry(self, job: JobFacts, ending: Ending) -> int | None:
+        return next_try(self._policy, job, ending, random.random())
+
+    def _publish(
+        self, answers: Sequence[Answer], admitted: Mapping[str, Admitted], parts: Path
+    ) -> dict[str, tuple[StoredImage, ...]]:
+        """Every image under its own name in the store, durable; folders are fsynced once per group."""
+        moves: list[tuple[Path, str]] = []
+        stored: dict[str, tuple[StoredImage, ...]] = {}
+        for answer in answers:
+            if answer.images:
+                named = _named(answer, admitted[answer.attempt_id])
+                moves += [(parts / image.part, one.path) for image, one in zip(answer.images, named, strict=True)]
+                stored[answer.attempt_id] = named
+        self._store.publish(moves)
+        return stored
+
+    def _ending(
+        self, answer: Answer, job: Admitted, stored: Mapping[str, tuple[StoredImage, ...]], today: date
+    ) -> tuple[Ending, _Alarm | None]:
+        cost, reason = self._price(answer, job, today)
+        ending = Ending(
+            attempt_id=answer.attempt_id,
+            outcome=answer.outcome,
+            http_status=answer.http_status,
+            request_id=answer.request_id,
+            error_kind=answer.error_kind,
+            error_message=answer.error_message,
+            usage=answer.usage,
+            facts=answer.facts,
+            duration_ms=round(answer.seconds * 1000),
+            cost=cost,
+            price_book=self._book.version,
+            images=stored.get(answer.attempt_id, ()),
+            retryable=answer.retryable,
+            retry_after_s=answer.rate.retry_after_s,
+            account_trouble=answer.pause is not None,
+        )
+        return ending, _Alarm(job.batch_id, reason) if reason else None
+
+    def _price(self, answer: Answer, job: Admitted, today: date) -> tuple[Cost | None, str | None]:
+        """What the attempt costs, and why the price is an alarm if it is one. Unbilled outcomes cost nothing."""
+        if answer.outcome not in CHARGED and not (answer.outcome is Outcome.REFUSED and answer.usage):
+            return None, None
+        asked = _as_answered(msgspec.json.decode(job.request), answer.facts)
+        received = answer.facts.get("items", len(answer.images))
+        cost = price_answer(self._book, today, asked, answer.usage, received, ceiling_nano=job.ceiling_nano)
+        if isinstance(cost, UsageRejected):
+            return post_ceiling(self._book, today, asked, job.ceiling_nano), f"{job.custom_id}: {cost.reason}"
+        if cost.total_nano is not None and cost.total_nano > job.ceiling_nano:
+            return cost, f"{job.custom_id}: cost {cost.total_nano} nano-dollars, reserved were {job.ceiling_nano}"
+        return cost, None
+
+    def _learn(self, answers: Sequence[Answer], admitted: Mapping[str, Admitted]) -> None:
+        """Tell the fleet what the answers said of limits, if it is anything new."""
+        lessons = [lesson for one in answers if (lesson := self._lesson(one, admitted[one.attempt_id].model))]
+        if lessons:
+            self._ledger.write(limits.learn, self._endpoint, lessons, random.random())
+
+    def _lesson(self, answer: Answer, model: str) -> Lesson | None:
+        rate = answer.rate
+        said: _Limits = (rate.limit_requests, rate.limit_images, rate.limit_tokens)
+        news = any(said) and self._known_limits.get(model) != said
+        throttled = answer.outcome is Outcome.THROTTLED
+        empty = 0 in (rate.remaining_requests, rate.remaining_images, rate.remaining_tokens)
+        if not (news or throttled or empty):
+            return None
+        if any(said):
+            self._known_limits[model] = said
+        return Lesson(
+            model=model,
+            throttled=throttled,
+            retry_after_s=rate.retry_after_s,
+            requests_per_min=rate.limit_requests,
+            images_per_min=rate.limit_images,
+            tokens_per_min=rate.limit_tokens,
+            requests_empty_s=rate.reset_requests_s if rate.remaining_requests == 0 else None,
+            images_empty_s=rate.reset_images_s if rate.remaining_images == 0 else None,
+            tokens_empty_s=rate.reset_tokens_s if rate.remaining_tokens == 0 else None,
+        )
+
+    def _pause(self, answers: Sequence[Answer], alarms: Sequence[_Alarm]) -> None:
+        """Account trouble stops the endpoint, a price that cannot be trusted stops its batch."""
+        for pause in {answer.pause for answer in answers if answer.pause}:
+            self._ledger.write(limits.pause_endpoint, self._endpoint, pause.model, pause.kind, pause.message)
+            tell("endpoint_paused", endpoint=self._endpoint, model=pause.model, kind=pause.kind)
+        for alarm in alarms:
+            self._ledger.write(control.pause, alarm.batch_id, alarm.reason)
+            tell("batch_paused", batch=alarm.batch_id, reason=alarm.reason)
+
+
+def _named(answer: Answer, job: Admitted) -> tuple[StoredImage, ...]:
+    return tuple(
+        StoredImage(
+            index=image.index,
+            path=image_name(job.batch_id, job.row, job.custom_id, answer.attempt_id, image.index, image.format),
+            sha256=image.sha256,
+            bytes=image.bytes,
+            format=image.format,
+            width=image.width,
+            height=image.height,
+            revised_prompt=image.revised_prompt,
+        )
+        for image in answer.images
+    )
+
+
+def _as_answered(request: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with the size and quality that the answer says it used: a table price is then exact."""
+    said = {name: facts[name] for name in ("size", "quality") if isinstance(facts.get(name), str)}
+    return {**request, **said}

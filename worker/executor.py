@@ -1,0 +1,194 @@
+"""The executor: admits due jobs, hands them to the network, keeps track of what is open. No Celery here.
+
+One per process. `imagemill run` drives it in-process for one batch; the Celery app starts the same object for all
+batches, and tickets only wake it.
+
+    dispatcher  ->  admission (ledger)  ->  network  ->  settler (spool, store, ledger)
+         ^                                     |
+         +--------- a slot per ended call -----+
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from jobs.catalogue.prices import PriceBook
+from jobs.errors import LedgerError
+from jobs.events import tell
+from jobs.ids import new_worker_id
+from jobs.ledger import control, recovery
+from jobs.ledger.admission import Admission, Admitted, Claimer, Wait, WorkerFenced, admit
+from jobs.ledger.engine import Ledger
+from jobs.pacing import Caps
+from jobs.settings import Settings
+from jobs.storage import open_store
+from worker.booking import Booking
+from worker.calls import Answer, Call
+from worker.dispatcher import Dispatcher
+from worker.endpoint import Endpoint
+from worker.network import Network, boot_clock_s
+from worker.settler import Settler
+from worker.slots import Slots
+from worker.spool import Spool
+
+_DISK_THREADS = 4
+_LEDGER_PATIENCE_S = 60.0
+_BUDGET_ASK_AGAIN_MS = 100
+_LEDGER_ASK_AGAIN_MS = 1_000
+
+
+class Executor:
+    """Calls one endpoint for the batches of one ledger, or for `only_batch`. Thread-safe after `start`."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Settings, book: PriceBook, *, only_batch: str | None = None
+    ) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self.worker_id = new_worker_id()
+        self.slots = Slots(settings.in_flight)
+        self.stopping = threading.Event()
+        self._disk = ThreadPoolExecutor(_DISK_THREADS, "imagemill-disk")
+        self.spool = Spool(settings.spool_dir, self.worker_id, self._disk)
+        self.booking = Booking(ledger, open_store(settings.images_url), book, settings.endpoint_url)
+        self._only_batch = only_batch
+        self._open: dict[str, Admitted] = {}
+        self._in_flight: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._settler = Settler(self.spool, self.booking, self._open, self._on_booked)
+        self._network = Network(self._open_endpoint, self._on_answer)
+        self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
+
+    def start(self) -> None:
+        """Register with the ledger and start the threads."""
+        self.register()
+        self._settler.start()
+        self._network.start()
+        self._dispatcher.start()
+        tell("worker_started", worker=self.worker_id, in_flight=self.settings.in_flight)
+
+    def register(self) -> None:
+        """Enter the ledger as a live worker."""
+        spool = self.spool.folder.name
+        self.ledger.write(recovery.register_worker, self.worker_id, socket.gethostname(), os.getpid(), spool)
+
+    def register_anew(self) -> None:
+        """After being swept: attempts of the old name are others' business now, their late answers still count."""
+        tell("worker_fenced", worker=self.worker_id)
+        self.worker_id = new_worker_id()
+        self.register()
+
+    def wake(self) -> None:
+        """There may be due work: look at once. Thread-safe."""
+        self._dispatcher.wake()
+
+    def stop_admitting(self) -> None:
+        """From now on nothing is admitted; calls in flight go on. Safe to call from a signal handler."""
+        self.stopping.set()
+        self._dispatcher.wake()
+
+    def close(self, grace_s: float | None = None) -> bool:
+        """Finish and settle the calls in flight, then end all threads. Returns whether nothing was left open.
+
+        After `grace_s` the calls still in flight are given up and end as unknown.
+        """
+        self.stop_admitting()
+        self._dispatcher.join()
+        if not self.slots.wait_all_free(grace_s):
+            self._network.cancel_all()
+            self.slots.wait_all_free(10)
+        self._network.close()
+        self._disk.shutdown()
+        clean = self._settler.close(_LEDGER_PATIENCE_S) and not self._open
+        self._sign_off()
+        self.spool.close()
+        tell("worker_stopped", worker=self.worker_id, open_attempts=len(self._open))
+        return clean
+
+    def held_attempts(self) -> tuple[str, ...]:
+        """Attempts this process is answerable for at this moment; taken while nothing is being admitted."""
+        with self._lock:
+            return tuple(self._open)
+
+    def _due_batches(self) -> list[str]:
+        if self._only_batch:
+            return [self._only_batch]
+        with self.ledger.read() as tx:
+            return [due.batch_id for due in recovery.due_batches(tx)]
+
+    def _admit(self, batch_id: str, most: int) -> Admission:
+        """Admit, and send what was admitted. Trouble with the ledger or the lease counts as a short wait."""
+        try:
+            return self._admit_and_send(batch_id, most)
+        except WorkerFenced:
+            self.register_anew()
+            return Admission([], Wait("fenced", "this worker registered anew", 0))
+        except LedgerError as error:
+            tell("admission_failed", batch=batch_id, error=type(error).__name__)
+            return Admission([], Wait("ledger", "the ledger does not answer", _LEDGER_ASK_AGAIN_MS))
+
+    def _admit_and_send(self, batch_id: str, most: int) -> Admission:
+        with self._lock:
+            asked_at_s = boot_clock_s()
+            admission = self.ledger.write(admit, self._claimer(), batch_id, most)
+            self._open.update((one.attempt_id, one) for one in admission.admitted)
+            self._in_flight[batch_id] = self._in_flight.get(batch_id, 0) + len(admission.admitted)
+        if admission.admitted:
+            self._network.send([_call(one) for one in admission.admitted], asked_at_s)
+        elif admission.wait and admission.wait.reason == "budget":
+            return Admission([], self._at_budget(batch_id, admission.wait))
+        return admission
+
+    def _at_budget(self, batch_id: str, wait: Wait) -> Wait:
+        """While calls in flight may still free some of the budget, ask again; then the batch is paused."""
+        if not self._in_flight.get(batch_id) and self.ledger.write(control.stop_at_budget, batch_id):
+            tell("batch_paused", batch=batch_id, reason="budget")
+        return Wait(wait.reason, wait.message, _BUDGET_ASK_AGAIN_MS)
+
+    def _claimer(self) -> Claimer:
+        chosen = self.settings
+        caps = Caps(chosen.requests_per_minute, chosen.images_per_minute, chosen.tokens_per_minute)
+        return Claimer(self.worker_id, chosen.endpoint_url, caps, round(chosen.deadline_s * 1000))
+
+    def _open_endpoint(self) -> Endpoint:
+        chosen = self.settings
+        return Endpoint(
+            chosen.endpoint_url,
+            chosen.api_key.get_secret_value() if chosen.api_key else "",
+            read_timeout_s=chosen.read_timeout_s,
+            deadline_s=chosen.deadline_s,
+            allow_private_hosts=chosen.allow_private_hosts,
+            spool=self.spool,
+            disk=self._disk,
+        )
+
+    def _on_answer(self, answer: Answer) -> None:
+        """On the network thread: the call has ended, its slot is free, the answer is the settler's."""
+        self._settler.put(answer)
+        self.slots.give()
+
+    def _on_booked(self, attempt_ids: Sequence[str]) -> None:
+        for attempt_id in attempt_ids:
+            with self._lock:
+                self._in_flight[self._open.pop(attempt_id).batch_id] -= 1
+
+    def _sign_off(self) -> None:
+        try:
+            self.ledger.write(recovery.sign_off, self.worker_id)
+        except LedgerError as error:
+            tell("heartbeat_failed", worker=self.worker_id, error=type(error).__name__)
+
+
+def _call(one: Admitted) -> Call:
+    return Call(
+        attempt_id=one.attempt_id,
+        idempotency_key=one.idempotency_key,
+        body=one.request.encode(),
+        model=one.model,
+        n=one.n,
+        stream=bool(msgspec.json.decode(one.request).get("stream")),
+    )

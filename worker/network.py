@@ -1,0 +1,79 @@
+"""The one event loop of a worker process: a thread that talks to the network, never to the ledger or the disk.
+
+Calls come in from the admission threads; answers go out through a callback, on this thread. An attempt whose
+socket was not opened within SEND_WITHIN_S of its admission is not sent at all: somebody may have given it up.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from jobs.states import Outcome
+from worker.calls import Answer, Call
+from worker.endpoint import Endpoint
+
+SEND_WITHIN_S = 20.0
+
+
+def boot_clock_s() -> float:
+    """Seconds on a clock that also counts suspension of the machine."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Network:
+    """Runs calls until closed. `on_answer` must be quick: it runs on the loop's thread."""
+
+    def __init__(self, open_endpoint: Callable[[], Endpoint], on_answer: Callable[[Answer], None]) -> None:
+        self._open_endpoint = open_endpoint
+        self._on_answer = on_answer
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name="imagemill-network", daemon=True)
+        self._endpoint: Endpoint | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def send(self, calls: Sequence[Call], admitted_at_s: float) -> None:
+        """Start the calls, admitted at that moment of `boot_clock_s`. Thread-safe."""
+        self._loop.call_soon_threadsafe(self._start_tasks, calls, admitted_at_s)
+
+    def cancel_all(self) -> None:
+        """Give up every call in flight; each ends as unknown, or not_sent where it never left."""
+        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._open())
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._close())
+        self._loop.close()
+
+    async def _open(self) -> None:
+        self._endpoint = self._open_endpoint()
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert self._endpoint is not None
+        await self._endpoint.close()
+
+    def _start_tasks(self, calls: Sequence[Call], admitted_at_s: float) -> None:
+        for call in calls:
+            task = self._loop.create_task(self._one(call, admitted_at_s))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _one(self, call: Call, admitted_at_s: float) -> None:
+        assert self._endpoint is not None
+        if boot_clock_s() - admitted_at_s > SEND_WITHIN_S:
+            answer = Answer(call.attempt_id, Outcome.NOT_SENT, error_kind="sent_too_late")
+        else:
+            answer = await self._endpoint.call(call)
+        self._on_answer(answer)

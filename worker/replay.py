@@ -1,0 +1,40 @@
+"""What dead processes left in the spool: answers are booked without a second call, the rest is named unknown.
+
+A spool folder whose lock can be taken belongs to no live process. That proves its workers dead at once, without
+waiting for their leases; whatever they left open and did not own may have been paid for.
+"""
+
+from contextlib import closing
+
+from jobs.errors import LedgerError
+from jobs.events import tell
+from jobs.ledger import recovery
+from jobs.ledger.admission import read_admitted
+from worker.executor import Executor
+from worker.spool import AbandonedSpool, Group, abandoned
+
+
+def replay_abandoned(executor: Executor) -> None:
+    """Replay every folder under this process's spool root that nobody holds."""
+    for spool in abandoned(executor.settings.spool_dir):
+        with closing(spool):
+            try:
+                _replay(executor, spool)
+            except (LedgerError, OSError) as error:
+                tell("spool_not_replayed", spool=spool.owner, error=repr(error)[:500])
+
+
+def _replay(executor: Executor, spool: AbandonedSpool) -> None:
+    booked = sum(_book(executor, spool, group) for group in spool.groups())
+    unknown = executor.ledger.write(recovery.close_spool, spool.owner, executor.booking.retry)
+    spool.clean()
+    tell("spool_replayed", spool=spool.owner, booked=booked, unknown=unknown)
+
+
+def _book(executor: Executor, spool: AbandonedSpool, group: Group) -> int:
+    with executor.ledger.read() as tx:
+        admitted = read_admitted(tx, [answer.attempt_id for answer in group.answers])
+    answers = [answer for answer in group.answers if answer.attempt_id in admitted]
+    settled = executor.booking.book(answers, admitted, spool.folder)
+    spool.release(group)
+    return settled.attempts

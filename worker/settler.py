@@ -1,0 +1,132 @@
+"""The thread that makes answers safe and books them: own in the spool, publish, settle, release.
+
+Answers come in from the network thread and are handled in groups, whatever has arrived. Once owned, an answer is
+never lost: a ledger that is away is waited for, and a process that dies leaves the group to a replay.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+
+from jobs.errors import LedgerAway
+from jobs.events import tell
+from jobs.ledger.admission import Admitted
+from jobs.ledger.engine import RolledBack
+from worker.booking import Booking
+from worker.calls import Answer
+from worker.spool import Spool
+
+_MOST_PER_GROUP = 300
+_LONGEST_WAIT_S = 10.0
+
+
+class Settler:
+    """Owns one thread. `admitted` is the executor's map of open attempts; `on_booked` is told, on the settler's
+    thread, which of them are booked."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        booking: Booking,
+        admitted: Mapping[str, Admitted],
+        on_booked: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._spool = spool
+        self._booking = booking
+        self._admitted = admitted
+        self._on_booked = on_booked
+        self._queue: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._give_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="imagemill-settler", daemon=True)
+
+    @property
+    def backlog(self) -> int:
+        return self._queue.qsize()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, answer: Answer) -> None:
+        """Take over an answer. Thread-safe, quick."""
+        self._queue.put(answer)
+
+    def close(self, patience_s: float) -> bool:
+        """Book what has come in, then end. With the ledger away for longer than `patience_s` it gives up: owned
+        answers stay in the spool. Returns whether everything was booked."""
+        self._queue.put(None)
+        self._thread.join(patience_s)
+        self._give_up.set()
+        self._thread.join()
+        return self._queue.empty()
+
+    def _run(self) -> None:
+        while not self._give_up.is_set():
+            group, last = self._next_group()
+            if group:
+                self._handle(group)
+            if last:
+                return
+
+    def _next_group(self) -> tuple[list[Answer], bool]:
+        """Wait for an answer, then take what else is there; True with it when the end was reached."""
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        group = [first]
+        while len(group) < _MOST_PER_GROUP:
+            try:
+                answer = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if answer is None:
+                return group, True
+            group.append(answer)
+        return group, False
+
+    def _handle(self, answers: list[Answer]) -> None:
+        try:
+            owned = self._spool.own(answers)
+        except OSError as error:
+            # Not owned, so not booked: the attempts end as unknown. A second fsync after a failed one proves
+            # nothing, so there is none.
+            tell("answer_not_kept", attempts=[answer.attempt_id for answer in answers], error=str(error))
+            return
+        if self._book_patiently(answers):
+            self._spool.release(owned)
+            self._on_booked([answer.attempt_id for answer in answers])
+
+    def _book_patiently(self, answers: list[Answer]) -> bool:
+        """Book the group; if that fails, one by one, so that a single bad one cannot hold up the others."""
+        if self._try(answers) is _Booked.YES:
+            return True
+        booked = [self._book_one(answer) for answer in answers]
+        return all(booked)
+
+    def _book_one(self, answer: Answer) -> bool:
+        """Wait for a ledger that is away; an answer that fails by itself stays in the spool for a replay."""
+        wait_s = 0.1
+        while (booked := self._try([answer])) is _Booked.LEDGER_AWAY:
+            if self._give_up.wait(wait_s):
+                return False
+            wait_s = min(_LONGEST_WAIT_S, wait_s * 2)
+        if booked is _Booked.NO:
+            tell("answer_not_booked", attempt=answer.attempt_id)
+        return booked is _Booked.YES
+
+    def _try(self, answers: list[Answer]) -> "_Booked":
+        try:
+            self._booking.book(answers, self._admitted, self._spool.folder)
+        except (LedgerAway, RolledBack) as error:
+            tell("settlement_failed", attempts=len(answers), error=type(error).__name__)
+            return _Booked.LEDGER_AWAY
+        except Exception as error:  # whatever it is, the thread that books answers must not end by it
+            tell("settlement_failed", attempts=len(answers), error=repr(error)[:500])
+            return _Booked.NO
+        return _Booked.YES
+
+
+class _Booked(Enum):
+    YES = "yes"
+    NO = "no"
+    LEDGER_AWAY = "ledger_away"
