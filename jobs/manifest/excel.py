@@ -13,24 +13,24 @@ ROW_LIMIT = 1_048_576
 INVISIBLE = "\u200b\u2060\ufeff"
 
 _SUSPECT = re.compile("[\\0\u00a0\u200b\u2060\ufeff\ud800-\udfff]|^[ ]*#")
-_SUSPECT_CODE = re.compile(r"[^\x20-\x7e]|[eE]\+|^[ ]*#|[./ -][A-Za-z]{3}|^[A-Za-z]{3}[./ -]")
 _ENGLISH = ("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!", "#CALC!")
 _GERMAN = ("#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#LEER!")
 _ERROR_VALUES = frozenset((*_ENGLISH, *_GERMAN))
 _SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,}")
 _MONTH = "Jan|Feb|Mar|Mrz|Mär|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
 _DATE = re.compile(rf"\d{{1,2}}[./ -]{{1,2}}(?:{_MONTH})\.?|(?:{_MONTH})\.?[./ -]{{1,2}}\d{{2,4}}", re.IGNORECASE)
+_SUSPECT_CODE = re.compile(
+    rf"[^\x20-\x7e]|[eE]\+|^[ ]*#|\d[./ -]{{1,2}}[A-Za-z]{{3}}|^ *(?:{_MONTH})", re.IGNORECASE
+)
 _SMART_QUOTES = re.compile("[‘’‚‛“”„‟]")
 
 
-def damage(cell: str, field: str, *, code: bool) -> Iterator[Complaint]:
+def damage(cell: str, field: str, *, code: bool) -> tuple[Complaint, ...]:
     """Complaints about one cell. `code`: an id or a parameter, where typography and dates are suspect too."""
     if len(cell) != CELL_LIMIT_CHARS and not (_SUSPECT_CODE if code else _SUSPECT).search(cell):
-        return
-    yield from _unusable(cell.strip(), field)
-    yield from _invisible(cell, field)
-    if code:
-        yield from _changed_code(cell.strip(), field)
+        return ()
+    changed = _changed_code(cell.strip(), field) if code else ()
+    return (*_unusable(cell.strip(), field), *_invisible(cell, field), *changed)
 
 
 def _unusable(cell: str, field: str) -> Iterator[Complaint]:

@@ -41,7 +41,7 @@ class UsedIds:
         """Where this digest stands, or the free slot where it belongs."""
         slots, mask = self._slots, len(self._slots) - 1
         slot = int.from_bytes(digest[:8], "little") & mask
-        while slots[slot] and self._digest(slots[slot] - 1) != digest:
+        while (entry := slots[slot]) and self._digest(entry - 1) != digest:
             slot = (slot + 1) & mask
         return slot
 

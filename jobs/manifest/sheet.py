@@ -7,6 +7,7 @@ and reports what Excel did to ids and parameters instead of sending it.
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, TextIO
 
 from jobs.errors import ManifestError
@@ -15,7 +16,7 @@ from jobs.manifest.excel import ROW_LIMIT, damage
 from jobs.manifest.header import FieldType, Plan, read_header, sep_line, sniff_delimiter
 from jobs.manifest.options import ManifestOptions
 from jobs.manifest.records import Lines, Record, records
-from jobs.manifest.rows import Problem, Row, error, place, warning
+from jobs.manifest.rows import Complaint, Problem, Row, error, place, warning
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUE = frozenset(["true", "1", "yes", "wahr", "ja"])
@@ -75,16 +76,23 @@ def _draft(cells: list[str], plan: Plan) -> Draft:
         _check(draft, cells[plan.id], "id", code=True)
         draft.name(cells[plan.id])
     for field, index, field_type in plan.fields:
-        cell = cells[index].strip()
-        if cell:
-            _check(draft, cells[index], field, code=True)
-            draft.request[field] = _PARSERS[field_type](cell)
+        value, complaints = _parameter(cells[index], field, field_type)
+        if value is not None:
+            draft.request[field] = value
+            draft.complaints.extend(complaints)
     for tag, index in plan.tags:
         if cells[index].strip():
             _check(draft, cells[index], tag, code=False)
             draft.tags[tag] = cells[index].strip()
     _take_prompt(draft, cells, plan)
     return draft
+
+
+@lru_cache(maxsize=1024)
+def _parameter(cell: str, field: str, field_type: FieldType) -> tuple[Any, tuple[Complaint, ...]]:
+    """Value and complaints; None for an empty cell. Cached, since a column holds few different values."""
+    text = cell.strip()
+    return (_PARSERS[field_type](text), damage(cell, field, code=True)) if text else (None, ())
 
 
 def _take_prompt(draft: Draft, cells: list[str], plan: Plan) -> None:
@@ -103,7 +111,8 @@ def _take_prompt(draft: Draft, cells: list[str], plan: Plan) -> None:
 
 
 def _check(draft: Draft, cell: str, field: str, *, code: bool) -> None:
-    draft.complaints.extend(damage(cell, field, code=code))
+    if complaints := damage(cell, field, code=code):
+        draft.complaints.extend(complaints)
 
 
 def _check_width(draft: Draft, cells: list[str], plan: Plan) -> None:

@@ -16,6 +16,7 @@ MAX_DIGITS = 18
 
 # Possessive, so that a line of quotes and backslashes costs one pass; an unclosed string runs to the end.
 _BRACKET = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -51,8 +52,10 @@ def _decode(text: str) -> Any:
 
 
 def _refuse_unstorable(text: str, value: Any) -> None:
-    if _NUL.search(text):
+    if "\\u0000" in text and _NUL.search(text):
         _refuse("nul", "the text contains the character NUL", "remove \\u0000")
+    if not _SURROGATE.search(text):
+        return
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
