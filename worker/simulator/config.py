@@ -7,7 +7,9 @@ Built by the command, by tests and by benchmarks; `changed` makes the new config
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
+
+from msgspec import convert
 
 FIXED = frozenset({"host", "port", "journal"})
 """Settings that a running simulator cannot change."""
@@ -59,12 +61,12 @@ class SimulatorConfig:
     """File to append to; "memory" keeps the lines for /sim/journal only; None keeps none."""
 
     def changed(self, changes: Mapping[str, Any]) -> "SimulatorConfig":
-        """This configuration with some fields replaced. Raises ValueError for a name it cannot change."""
+        """This configuration with some fields replaced. Raises ValueError for a wrong name or type."""
         known = {item.name for item in fields(self)} - FIXED
         if unknown := sorted(set(changes) - known):
             raise ValueError(f"cannot change {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        keys = changes.get("api_keys", self.api_keys)
-        return replace(self, **{**changes, "api_keys": tuple(keys)})
+        types = get_type_hints(type(self))
+        return replace(self, **{name: convert(value, types[name]) for name, value in changes.items()})
 
     def shown(self) -> dict[str, Any]:
         """All fields as JSON values, the keys only by their number."""

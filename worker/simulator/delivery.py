@@ -59,9 +59,8 @@ async def _send(response: web.StreamResponse, reply: Reply, pause_s: float) -> N
         if number:
             await asyncio.sleep(pause_s)
         for piece in _pieces(chunk) if slow_s else (chunk,):
+            await asyncio.sleep(slow_s / SLOW_STEPS / len(reply.chunks))
             await response.write(piece)
-            if slow_s:
-                await asyncio.sleep(slow_s / SLOW_STEPS / len(reply.chunks))
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes]:
@@ -74,7 +73,7 @@ async def _send_part(http: web.Request, response: web.StreamResponse, reply: Rep
     body = b"".join(reply.chunks)
     closing = "cut" in reply.spoils
     fraction = reply.spoils["cut" if closing else "hang-body"]
-    await response.write(body[: int(len(body) * min(fraction, 1.0))])
+    await response.write(body[: min(int(len(body) * fraction), len(body) - 1)])
     if closing and http.transport is not None:
         http.transport.close()
     await _forever()

@@ -1,7 +1,13 @@
 """The books of the far end: every call, what it cost and what it was sent, one JSON object a line.
 
-A `call` line is written, whole, before the first byte of its answer; an `end` line when the answer is
-complete, cut or the caller gone; a `file` line for each download. A tester compares them with the ledger.
+    call  request_id, attempt_id (X-Client-Request-Id), idempotency_key, arrived_at, model, n, size, quality,
+          stream, prompt_sha256, fault, http_status, billed, amount_nanodollars, usage, replay_of,
+          images: [sha256, bytes, format, width, height]; written before the first byte of the answer
+    end   request_id, attempt_id, ended_at, result: complete, cut (on purpose), disconnected (caller gone)
+    file  name, at, http_status, result; for each download from a temporary url
+
+A tester compares them with the ledger. What is not known is null, such as the model of a call without a key
+or the status of one that was never answered.
 """
 
 import os

@@ -63,11 +63,11 @@ class Simulator:
         return self.lines("call")
 
     def configure(self, **changes: Any) -> None:
-        """Change settings of the running simulator; applies to calls that come in from now on."""
-        self._loop.call_soon_threadsafe(self._change, changes)
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(done.set)
-        done.wait(START_TIMEOUT_S)
+        """Change settings of the running simulator, for the calls that come in from now on.
+
+        Raises ValueError for a setting or a fault it does not know.
+        """
+        asyncio.run_coroutine_threadsafe(self._change(changes), self._loop).result(START_TIMEOUT_S)
 
     def stop(self) -> None:
         """Stop and wait; may be called again."""
@@ -100,7 +100,7 @@ class Simulator:
         self.url, self._endpoint = url, endpoint
         self._ready.set()
 
-    def _change(self, changes: dict[str, Any]) -> None:
+    async def _change(self, changes: dict[str, Any]) -> None:
         assert self._endpoint is not None
         self._endpoint.configure(self._endpoint.config.changed(changes))
 

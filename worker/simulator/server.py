@@ -148,7 +148,7 @@ class Server:
         try:
             changes = msgspec.json.decode(await http.read(), type=dict[str, Any])
             self.endpoint.configure(self.endpoint.config.changed(changes))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             return _json(ApiError(400, str(error)).body(), 400)
         return _json(self.endpoint.config.shown())
 
