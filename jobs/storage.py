@@ -7,7 +7,6 @@ files finds them equal and goes on. Names are ours alone and lead nowhere but un
 import errno
 import filecmp
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -62,7 +61,9 @@ def open_store(url: str) -> LocalStore:
     return LocalStore(Path(unquote(rest.path) if scheme else url).expanduser())
 
 
-def image_name(batch: str, row: int, custom_id: str, attempt_id: str, index: int, extension: str) -> str:
+def image_name(
+    batch: str, row: int, custom_id: str, attempt_id: str, index: int, extension: str
+) -> str:
     """`<batch>/<row>_<custom_id made safe>_<attempt>_<index>.<extension>`.
 
     Unique by row, attempt and index; the custom_id only helps the reader.
@@ -109,7 +110,8 @@ def _copy(part: Path, target: Path) -> None:
         return
     temporary = target.with_name(f".{target.name}.tmp")
     with part.open("rb") as source, files.create(temporary) as copy:
-        shutil.copyfileobj(source, copy, 1 << 20)
+        while piece := source.read(1 << 20):
+            files.write_all(copy, piece)
     files.fsync(temporary)
     files.rename(temporary, target)
 

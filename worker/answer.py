@@ -7,8 +7,6 @@ raises OSError.
 """
 
 import json
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,13 +15,12 @@ import msgspec
 
 from worker.parts import Base64Text, Broken, Part, Parts
 from worker.scan import DecodeError, Scanner, check_depth
+from worker.scrub import bounded, storable
 
 WHOLE_BYTES = 256 << 10
 """Documents up to this size are parsed in one go."""
 
-_MAX_FACTS_BYTES = 16 << 10
 _MAX_PROMPT_CHARS = 32_000
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
 _KEPT_ELSEWHERE = frozenset({"data", "b64_json", "usage", "error", "type"})
 
@@ -160,37 +157,10 @@ def decoded(value: dict[str, Any], items: tuple[Item, ...]) -> Decoded:
     usage = value.get("usage")
     return Decoded(
         items=items,
-        usage=_bounded(usage) if isinstance(usage, dict) else None,
-        facts=facts_of(value),
+        usage=bounded(usage) if isinstance(usage, dict) else None,
+        facts=bounded({name: fact for name, fact in value.items() if name not in _KEPT_ELSEWHERE}),
         error=value if value.get("error") else None,
     )
-
-
-def facts_of(value: dict[str, Any]) -> dict[str, Any]:
-    """The small rest of an answer that goes into the attempt's row."""
-    return _bounded({name: fact for name, fact in value.items() if name not in _KEPT_ELSEWHERE})
-
-
-def storable(value: Any) -> Any:
-    """The same JSON value, without what a database refuses: NUL, lone surrogates, infinities."""
-    match value:
-        case str():
-            return _UNSTORABLE.sub("\ufffd", value)
-        case dict():
-            return {storable(name): storable(inner) for name, inner in value.items()}
-        case list():
-            return [storable(inner) for inner in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
-
-
-def _bounded(facts: dict[str, Any]) -> dict[str, Any]:
-    facts = storable(facts)
-    if len(msgspec.json.encode(facts)) <= _MAX_FACTS_BYTES:
-        return facts
-    kept = {name[:100]: fact for name, fact in facts.items() if isinstance(fact, int | float | bool)}
-    return dict(list(kept.items())[:32])
 
 
 def _elements(value: dict[str, Any]) -> list[Any]:

@@ -64,6 +64,10 @@ class Parts:
             self._writers.append(writer)
         return writer
 
+    def has_others(self, keep: frozenset[str]) -> bool:
+        """Whether there are part files beside those named in `keep`."""
+        return any(writer.has_file and writer.path.name not in keep for writer in self._writers)
+
     def discard(self, keep: frozenset[str] = frozenset()) -> None:
         """Remove every part but those named in `keep`."""
         for writer in self._writers:
@@ -86,6 +90,11 @@ class PartWriter:
     def failed(self) -> bool:
         """Nothing that is still to come can mend it."""
         return self._broken is not None
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is something on the disk to be removed."""
+        return self._size > 0
 
     def write(self, data: bytes) -> None:
         """Append image bytes. After a failure they are dropped."""
@@ -122,8 +131,9 @@ class PartWriter:
     def discard(self) -> None:
         """Remove the file, if there is one."""
         self._close()
-        if self._size:
+        if self.has_file:
             files.unlink(self.path)
+            self._size = 0
 
     def _close(self) -> None:
         if self._file is not None:

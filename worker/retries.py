@@ -1,7 +1,7 @@
 """Whether a job is tried again after an attempt, and when. Pure: one policy, one decision.
 
-Settlement asks where the lifecycle allows a retry, and writes the due time into the ledger; nothing else in imagemill
-repeats a call by itself.
+Settlement asks where the lifecycle allows a retry, and writes the due time into the ledger; nothing else in
+imagemill repeats a call by itself.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def next_try(policy: RetryPolicy, job: JobFacts, ending: Ending, draw: float) ->
 def backoff_s(policy: RetryPolicy, tries: int, draw: float) -> float:
     """Wait before try number `tries` + 1: doubled each time, capped, the upper half of it random."""
     doublings = min(max(0, tries - 1), 30)
-    whole = min(policy.longest_wait_s, policy.first_wait_s * 2**doublings)
+    whole = min(policy.longest_wait_s, policy.first_wait_s * float(2**doublings))
     return whole / 2 * (1 + draw)
 
 

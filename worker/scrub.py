@@ -1,12 +1,17 @@
-"""Foreign text made fit to be kept: no secrets, no control characters, no great length.
+"""Foreign text and values made fit to be kept: no secrets, no control characters, no great length. Pure.
 
-Whatever the endpoint said in words goes through here before it reaches an Answer, and so the ledger, the logs
-and the screen.
+Whatever the endpoint said goes through here before it reaches an Answer, and so the ledger, the logs and the
+screen.
 """
 
+import math
 import re
+from typing import Any
+
+import msgspec
 
 MAX_CHARS = 500
+MAX_FACTS_BYTES = 16 << 10
 
 _SECRETS = re.compile(
     r"(?i:bearer)\s+(?!token|auth|realm)[\w~+/.=*-]{6,}"
@@ -17,6 +22,7 @@ _UNSAFE = re.compile(
     r"\u200b-\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\u061c\ufeff"  # invisible and direction marks
     r"\ud800-\udfff]"  # lone surrogates, which no database takes
 )
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def scrub(text: str, secret: str = "", *, limit: int = MAX_CHARS) -> str:
@@ -26,6 +32,29 @@ def scrub(text: str, secret: str = "", *, limit: int = MAX_CHARS) -> str:
     text = _SECRETS.sub("[secret]", text)
     text = _UNSAFE.sub(_escaped, " ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def storable(value: Any) -> Any:
+    """The same JSON value, without what a database refuses: NUL, lone surrogates, infinities."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case dict():
+            return {storable(name): storable(inner) for name, inner in value.items()}
+        case list():
+            return [storable(inner) for inner in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def bounded(facts: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object fit for a row; from one that is too long, the first of its numbers only."""
+    facts = storable(facts)
+    if len(msgspec.json.encode(facts)) <= MAX_FACTS_BYTES:
+        return facts
+    kept = {name[:100]: fact for name, fact in facts.items() if isinstance(fact, int | float | bool)}
+    return dict(list(kept.items())[:32])
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ Pure. Gateways rewrite errors, so the order of judgement is the code, then the t
 words of the message, then the HTTP status. Whatever nobody answered for certain is `unknown`, maybe paid.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -13,7 +14,9 @@ import msgspec
 
 from jobs.states import Outcome
 from worker.calls import Pause
-from worker.scrub import scrub
+from worker.scrub import bounded, scrub
+
+_TITLE = re.compile(r"<title[^>]{0,100}>([^<]{1,500})</title>", re.IGNORECASE)
 
 
 class Cause(Enum):
@@ -46,6 +49,7 @@ class ApiError:
     code: str = ""
     type: str = ""
     message: str = ""
+    usage: dict[str, Any] | None = None
     from_api: bool = False
     """True where it has the API's own shape, {"error": {...}}; a proxy's page has not."""
 
@@ -66,8 +70,8 @@ def read_error(body: bytes) -> ApiError:
     try:
         document = msgspec.json.decode(body)
     except (ValueError, RecursionError):
-        return ApiError(message=body.decode("utf-8", "replace"))
-    return error_of(document) or ApiError(message=body.decode("utf-8", "replace"))
+        document = None
+    return error_of(document) or ApiError(message=_page_text(body.decode("utf-8", "replace")))
 
 
 def error_of(document: Any) -> ApiError | None:
@@ -77,7 +81,9 @@ def error_of(document: Any) -> ApiError | None:
     inner = document.get("error")
     if isinstance(inner, dict):
         told = {name: _text(inner.get(name)) for name in ("code", "type", "message")}
-        return ApiError(**told, from_api=any(told.values()))
+        usage = document.get("usage")
+        kept = bounded(usage) if isinstance(usage, dict) else None
+        return ApiError(told["code"], told["type"], told["message"], kept, from_api=any(told.values()))
     message = _text(inner) or _text(document.get("message")) or _text(document.get("detail"))
     return ApiError(code=_text(document.get("code")), message=message) if message else None
 
@@ -262,6 +268,12 @@ def _kind(cause: Cause, status: int, error: ApiError, secret: str) -> str:
     if error.code and not error.code.isdigit():
         return scrub(error.code, secret, limit=80)
     return _KINDS.get(cause, f"http_{status}")
+
+
+def _page_text(page: str) -> str:
+    """A proxy's page by its title; other text as it is."""
+    title = _TITLE.search(page)
+    return title[1] if title else page
 
 
 def _any_in(words: str, phrases: tuple[str, ...]) -> bool:

@@ -1,0 +1,311 @@
+"""The client of one image API: makes a call, and says in an Answer how it ended, whatever happened.
+
+Lives on the event loop of the network thread, which neither decodes nor touches the disk: the body goes to the
+disk pool in pieces. One call is one request on the wire: no retries, no redirects. What is not provably never
+sent is unknown. The foreign errors of httpx and aiohttp are translated here, in one table.
+"""
+
+import asyncio
+import re
+import ssl
+import time
+from collections.abc import AsyncIterable, Iterable
+from concurrent.futures import Executor
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+import aiohttp
+import httpx
+from aiohttp.connector import Connection
+from httpx_aiohttp import AiohttpTransport
+
+from jobs.errors import UsageError
+from jobs.states import Outcome
+from worker.answer import AnswerDecoder, Decoded, Decoder
+from worker.calls import Answer, Call
+from worker.disk import Disk, DiskFailed
+from worker.download import PIECE_BYTES, Downloader
+from worker.inflate import InflatingDecoder, inflated
+from worker.parts import MAX_IMAGE_BYTES, Broken, Part, Parts
+from worker.reply import NO_HEAD, Head, answer_of_error, answer_of_failure, answer_of_images, error_in
+from worker.scan import MAX_REST_BYTES, DecodeError
+from worker.scrub import scrub
+from worker.spool import Spool
+from worker.sse import EventDecoder
+from worker.verdict import ApiError, read_error
+
+KEEP_ALIVE_S = 4.0
+"""Below the 5 s after which common servers close: a request that meets the closing ends as unknown."""
+
+_ERROR_BYTES = 64 << 10
+_STREAMED_PER_IMAGE = 4
+"""A stream may carry three partial images before each whole one."""
+
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (DiskFailed, "disk_failed"),
+    (aiohttp.ClientSSLError, "tls_failed"),
+    (aiohttp.ClientConnectorDNSError, "dns_failed"),
+    (aiohttp.ClientConnectorError, "connect_failed"),
+    (aiohttp.ClientHttpProxyError, "proxy_failed"),
+    (aiohttp.ConnectionTimeoutError, "connect_timeout"),
+    (aiohttp.ServerTimeoutError, "read_timeout"),
+    (aiohttp.ServerDisconnectedError, "disconnected"),
+    (aiohttp.ClientPayloadError, "body_cut"),
+    (aiohttp.ClientResponseError, "not_http"),
+    (aiohttp.ClientConnectionError, "connection_lost"),
+    (TimeoutError, "deadline"),
+    (asyncio.CancelledError, "cancelled"),
+)
+"""Our words for what went wrong on the way, by the cause that the transport hides in `__cause__`: it reports a
+refused connection and one lost after sending as the same ConnectTimeout. First match wins."""
+
+
+@dataclass(slots=True)
+class _Wire:
+    """How far one call got."""
+
+    connecting: bool = False
+    sent_at: float | None = None
+    head: Head = NO_HEAD
+
+    @property
+    def never_sent(self) -> bool:
+        """Provably: the connector was asked for a connection and gave none."""
+        return self.connecting and self.sent_at is None
+
+
+_WIRE: ContextVar[_Wire] = ContextVar("_WIRE")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes for each call when it has its connection; until then nothing of it was sent."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Connection:
+        wire = _WIRE.get()
+        wire.connecting = True
+        connection = await super().connect(*args, **kwargs)
+        wire.sent_at = time.monotonic()
+        return connection
+
+
+class Endpoint:
+    """One base URL with one key.
+
+    `spool` holds the part files, `disk` is the pool that decodes and writes them. A call ends within
+    `longest_s`. `allow_private_hosts`: hosts (`host` or `host:port`) that image URLs may name although they are
+    private or plain http. Raises UsageError for a base URL or a key that cannot work.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        spool: Spool,
+        disk: Executor,
+        allow_private_hosts: Iterable[str] = (),
+        read_timeout_s: float = 600.0,
+        deadline_s: float = 900.0,
+        download_s: float = 120.0,
+        connect_timeout_s: float = 10.0,
+        max_image_bytes: int = MAX_IMAGE_BYTES,
+        proxy: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.longest_s = deadline_s + download_s
+        self._url = _checked_url(base_url)
+        self._key = _checked_key(api_key)
+        self._spool = spool
+        self._disk = Disk(disk)
+        self._deadline_s = deadline_s
+        self._max_image_bytes = max_image_bytes
+        self._proxy = proxy
+        self._tls = tls or httpx.create_ssl_context()
+        # The transport is called directly: an httpx client around it would only add redirects, cookies and a
+        # third of the CPU time of a small call.
+        self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
+        self._extensions = {"timeout": {"connect": connect_timeout_s, "read": read_timeout_s, "pool": None}}
+        self._downloads = Downloader(
+            self._disk,
+            allow_private_hosts=allow_private_hosts,
+            max_image_bytes=max_image_bytes,
+            deadline_s=download_s,
+            tls=self._tls,
+        )
+
+    async def call(self, call: Call) -> Answer:
+        """Make the call. Never raises; a cancelled call answers too, not_sent or unknown."""
+        wire = _Wire()
+        _WIRE.set(wire)
+        parts = Parts(self._spool.part_path, call.attempt_id, self._max_image_bytes)
+        try:
+            answer = await self._answered(call, wire, parts)
+        except (Exception, asyncio.CancelledError) as error:
+            answer = self._failed(call, wire, error)
+        await self._tidy(parts, answer)
+        return replace(answer, seconds=time.monotonic() - wire.sent_at if wire.sent_at else 0.0)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._tls),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            proxy=self._proxy,
+        )
+
+    async def _answered(self, call: Call, wire: _Wire, parts: Parts) -> Answer:
+        async with asyncio.timeout(self._deadline_s):
+            reply = await self._exchange(call, wire, parts)
+        if isinstance(reply, ApiError):
+            return answer_of_error(call, wire.head, reply, self._key)
+        if reply.error is not None and not reply.items:
+            return answer_of_error(call, wire.head, error_in(reply), self._key)
+        return answer_of_images(call, wire.head, reply, await self._images(reply, parts))
+
+    async def _exchange(self, call: Call, wire: _Wire, parts: Parts) -> Decoded | ApiError:
+        request = httpx.Request(
+            "POST", self._url, headers=self._headers(call), content=call.body, extensions=self._extensions
+        )
+        response = await self._transport.handle_async_request(request)
+        try:
+            wire.head = Head.of(response.status_code, response.headers.raw)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            if 200 <= response.status_code < 300:
+                return await self._decoded(call, wire, response.stream, parts)
+            return await _error(wire, response.stream)
+        finally:
+            await response.aclose()
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        headers = {
+            "Accept": "text/event-stream" if call.stream else "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "Idempotency-Key": call.idempotency_key,
+            "User-Agent": "imagemill",
+            "X-Client-Request-Id": call.attempt_id,
+        }
+        return {**headers, "Authorization": f"Bearer {self._key}"} if self._key else headers
+
+    async def _decoded(self, call: Call, wire: _Wire, body: AsyncIterable[bytes], parts: Parts) -> Decoded:
+        decoder = self._decoder(call, wire, parts)
+        held = bytearray()
+        try:
+            async for chunk in body:
+                held += chunk
+                if len(held) >= PIECE_BYTES:
+                    piece, held = bytes(held), bytearray()
+                    await self._disk.run(decoder.feed, piece)
+        except (httpx.HTTPError, aiohttp.ClientError):
+            if not decoder.complete(call.n):
+                raise
+        return await self._disk.run(decoder.finish, bytes(held))
+
+    def _decoder(self, call: Call, wire: _Wire, parts: Parts) -> Decoder:
+        streamed = wire.head.headers.get("content-type", "").lower().startswith("text/event-stream")
+        images = max(1, call.n) * (_STREAMED_PER_IMAGE if streamed else 1)
+        most = images * self._max_image_bytes * 4 // 3 + MAX_REST_BYTES
+        length = wire.head.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise DecodeError("answer_too_large", f"the answer is larger than {most} bytes")
+        kind = EventDecoder if streamed else AnswerDecoder
+        decoder = kind(parts, max_bytes=most, secret=self._key)
+        encoding = wire.head.headers.get("content-encoding", "identity").strip().lower()
+        return decoder if encoding in ("", "identity") else InflatingDecoder(encoding, decoder)
+
+    async def _images(self, reply: Decoded, parts: Parts) -> list[Part | Broken | None]:
+        """What became of each image, those that come by URL fetched now."""
+        wanted = {
+            index: item.url
+            for index, item in enumerate(reply.items)
+            if item.url and not isinstance(item.image, Part)
+        }
+        received = [item.image for item in reply.items]
+        if wanted:
+            received = list(received)
+            for index, image in zip(wanted, await self._fetched(list(wanted.values()), parts), strict=True):
+                received[index] = image
+        return received
+
+    async def _fetched(self, urls: list[str], parts: Parts) -> list[Part | Broken]:
+        """The call is paid and answered by now, so that being cancelled leaves lost images and no doubt."""
+        fetches = (self._downloads.fetch(url, parts) for url in urls)
+        try:
+            results = await asyncio.gather(*fetches, return_exceptions=True)
+        except asyncio.CancelledError:
+            return [Broken("image_url_failed", "the worker was stopped before the image was fetched")] * len(urls)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if not isinstance(result, BaseException)]
+
+    def _failed(self, call: Call, wire: _Wire, error: BaseException) -> Answer:
+        """The answer where none came, or none that can be read."""
+        cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+        message = scrub(_words(wire, cause), self._key)
+        return answer_of_failure(call, wire.head, _outcome(wire, error), _kind(cause), message)
+
+    async def _tidy(self, parts: Parts, answer: Answer) -> None:
+        """Remove the parts that no image of the answer names: partial ones, doubled ones, those of a cut body."""
+        keep = frozenset(image.part for image in answer.images)
+        if parts.has_others(keep):
+            with suppress(DiskFailed, asyncio.CancelledError):
+                await self._disk.run(parts.discard, keep)
+
+
+async def _error(wire: _Wire, body: AsyncIterable[bytes]) -> ApiError:
+    """The error in the body; a body cut short leaves the status, which tells enough."""
+    held = bytearray()
+    with suppress(httpx.HTTPError, aiohttp.ClientError):
+        async for chunk in body:
+            held += chunk
+            if len(held) >= _ERROR_BYTES:
+                break
+    error = read_error(inflated(bytes(held), wire.head.headers.get("content-encoding", ""), _ERROR_BYTES))
+    if 300 <= wire.head.status < 400:
+        return ApiError(message=f"redirected to {wire.head.headers.get('location', 'nowhere')}")
+    return error
+
+
+def _outcome(wire: _Wire, error: BaseException) -> Outcome:
+    if not wire.never_sent:
+        return Outcome.UNKNOWN
+    stopped_by_us = isinstance(error, asyncio.CancelledError) or type(error) is TimeoutError
+    return Outcome.NOT_SENT if stopped_by_us else Outcome.ERRORED
+
+
+def _kind(cause: BaseException) -> str:
+    if isinstance(cause, DecodeError):
+        return cause.kind
+    return next((kind for family, kind in _KINDS if isinstance(cause, family)), "client_error")
+
+
+def _words(wire: _Wire, cause: BaseException) -> str:
+    where = "before anything was sent" if wire.never_sent else "after the request was sent; it may have been paid"
+    return f"{cause or type(cause).__name__} ({where})"
+
+
+def _checked_url(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url.rstrip("/") + "/images/generations")
+    except httpx.InvalidURL as error:
+        raise UsageError(f"endpoint URL {base_url!r} is no URL: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError(f"endpoint URL {base_url!r}: expected http(s)://host/v1")
+    if url.userinfo or url.query or url.fragment:
+        raise UsageError(
+            "the endpoint URL must not carry a user name, a query or a fragment; the key has its own setting"
+        )
+    return url
+
+
+def _checked_key(api_key: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]*", api_key.strip()):
+        raise UsageError("the API key has blanks or letters that no HTTP header can carry")
+    return api_key.strip()
