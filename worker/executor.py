@@ -8,9 +8,11 @@ batches, and tickets only wake it.
          +--------- a slot per ended call -----+
 """
 
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,6 +39,7 @@ from worker.spool import Spool
 
 _DISK_THREADS = 4
 _LEDGER_PATIENCE_S = 60.0
+_CANCEL_PATIENCE_S = 10.0
 _BUDGET_ASK_AGAIN_MS = 100
 _LEDGER_ASK_AGAIN_MS = 1_000
 
@@ -52,6 +55,7 @@ class Executor:
         self.worker_id = new_worker_id()
         self.slots = Slots(settings.in_flight)
         self.stopping = threading.Event()
+        self._hurried = threading.Event()
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "imagemill-disk")
         self.spool = Spool(settings.spool_dir, self.worker_id, self._disk)
         self.booking = Booking(ledger, open_store(settings.images_url), book, settings.endpoint_url)
@@ -98,9 +102,7 @@ class Executor:
         """
         self.stop_admitting()
         self._dispatcher.join()
-        if not self.slots.wait_all_free(grace_s):
-            self._network.cancel_all()
-            self.slots.wait_all_free(10)
+        self._wait_for_calls(grace_s)
         self._network.close()
         self._disk.shutdown()
         clean = self._settler.close(_LEDGER_PATIENCE_S) and not self._open
@@ -109,10 +111,22 @@ class Executor:
         tell("worker_stopped", worker=self.worker_id, open_attempts=len(self._open))
         return clean
 
+    def hurry(self) -> None:
+        """Do not wait any longer for the calls in flight. Safe to call from a signal handler."""
+        self._hurried.set()
+
     def held_attempts(self) -> tuple[str, ...]:
         """Attempts this process is answerable for at this moment; taken while nothing is being admitted."""
         with self._lock:
             return tuple(self._open)
+
+    def _wait_for_calls(self, grace_s: float | None) -> None:
+        ends_s = math.inf if grace_s is None else time.monotonic() + grace_s
+        while not self.slots.wait_all_free(0.2):
+            if self._hurried.is_set() or time.monotonic() > ends_s:
+                self._network.cancel_all()
+                self.slots.wait_all_free(_CANCEL_PATIENCE_S)
+                return
 
     def _due_batches(self) -> list[str]:
         if self._only_batch:

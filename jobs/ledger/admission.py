@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from jobs.ids import new_attempt_id
 from jobs.ledger import clock
-from jobs.ledger.engine import upsert_adding
+from jobs.ledger.engine import AnyRow, upsert_adding
 from jobs.ledger.limits import lock_limits, read_pause, save_limits
 from jobs.ledger.schema import attempts, batches, budgets, job_tallies, jobs, workers
 from jobs.pacing import Caps, Limits, take, wait_ms, with_caps
@@ -81,7 +81,7 @@ def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admissi
     models = _queued_models(tx, batch_id)
     if not models:
         return Admission([], Wait("done", "nothing is queued"))
-    claimed: list[Row[Any]] = []
+    claimed: list[AnyRow] = []
     waits: list[Wait] = []
     for left, model in zip(range(len(models), 0, -1), models, strict=True):
         share = -(-(most - len(claimed)) // left)
@@ -157,7 +157,7 @@ def _queued_models(tx: Connection, batch_id: str) -> Sequence[str]:
 
 def _claim(
     tx: Connection, claimer: Claimer, batch_id: str, model: str, most: int
-) -> tuple[Sequence[Row[Any]], Wait | None]:
+) -> tuple[Sequence[AnyRow], Wait | None]:
     """Due jobs of one model with permits taken, and why there were not `most` of them."""
     limits, paused = lock_limits(tx, claimer.endpoint, model)
     if paused:
@@ -186,7 +186,7 @@ def _without_caps(spent: Limits, known: Limits) -> Limits:
     )
 
 
-def _due(tx: Connection, batch_id: str, model: str, now: int, most: int) -> Sequence[Row[Any]]:
+def _due(tx: Connection, batch_id: str, model: str, now: int, most: int) -> Sequence[AnyRow]:
     """The next due jobs in manifest order, locked; rows another worker is claiming are passed over."""
     columns = (jobs.c.row, jobs.c.custom_id, jobs.c.model, jobs.c.n, jobs.c.request, jobs.c.tokens)
     counters = (jobs.c.ceiling_nano, jobs.c.attempts, jobs.c.key_number)
@@ -213,7 +213,7 @@ def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait | None
     return None if first is None else Wait("not_due", "waiting for a retry's due time", max(0, first - now))
 
 
-def _reserve(tx: Connection, batch_id: str, claimed: list[Row[Any]]) -> tuple[list[Row[Any]], Wait | None]:
+def _reserve(tx: Connection, batch_id: str, claimed: list[AnyRow]) -> tuple[list[AnyRow], Wait | None]:
     """Reserve ceilings for as many claimed jobs, in order, as the budget holds."""
     if not claimed:
         return [], None
@@ -232,7 +232,7 @@ def _reserve(tx: Connection, batch_id: str, claimed: list[Row[Any]]) -> tuple[li
     return claimed[:funded], Wait("budget", "the budget does not hold the next call's ceiling price")
 
 
-def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, funded: list[Row[Any]]) -> list[Admitted]:
+def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, funded: list[AnyRow]) -> list[Admitted]:
     if not funded:
         return []
     now = clock.now(tx)
@@ -266,7 +266,7 @@ _START = (
 )
 
 
-def _admitted(batch_id: str, job: Row[Any], deadline_at: int) -> Admitted:
+def _admitted(batch_id: str, job: AnyRow, deadline_at: int) -> Admitted:
     return Admitted(
         attempt_id=new_attempt_id(),
         batch_id=batch_id,

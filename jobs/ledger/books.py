@@ -8,11 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, insert, update
+from sqlalchemy import Connection, Table, bindparam, insert, update
 
 from jobs.ledger import clock
 from jobs.ledger.endings import Change, Ending, Money, StoredImage
-from jobs.ledger.engine import upsert_adding
+from jobs.ledger.engine import AnyRow, upsert_adding
 from jobs.ledger.schema import (
     attempt_tallies,
     attempts,
@@ -42,7 +42,7 @@ class Books:
     charge_tallies: dict[tuple[Any, ...], Counter[str]] = field(default_factory=dict)
     progress: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
 
-    def post(self, row: Row[Any], ending: Ending, change: Change) -> None:
+    def post(self, row: AnyRow, ending: Ending, change: Change) -> None:
         self.attempts.append(_attempt_values(row, ending, change, self.now))
         self.jobs.append(_job_values(row, ending, change, self.now))
         self.images += [_image_values(row, ending, change, image, self.now) for image in ending.images]
@@ -55,7 +55,7 @@ class Books:
         sums = self.money.setdefault(batch_id, Counter())
         sums.update(reserved=money.reserved, possible=money.possible, confirmed=money.confirmed)
 
-    def _post_attempt(self, row: Row[Any], ending: Ending, change: Change) -> None:
+    def _post_attempt(self, row: AnyRow, ending: Ending, change: Change) -> None:
         key = (row.batch_id, clock.utc_day(self.now), row.model, row.tag_set, ending.outcome.value)
         self.attempt_tallies.setdefault(key, Counter()).update(
             attempts=1,
@@ -70,7 +70,7 @@ class Books:
                 attempts=-1, images=0, charged_nano=0, possible_nano=-row.ceiling_nano, unpriced=0
             )
 
-    def _post_charges(self, row: Row[Any], ending: Ending) -> None:
+    def _post_charges(self, row: AnyRow, ending: Ending) -> None:
         for charge in ending.cost.charges if ending.cost else ():
             self.charges.append(
                 {
@@ -100,7 +100,7 @@ class Books:
                 unpriced=int(charge.amount_nano is None),
             )
 
-    def _post_job(self, row: Row[Any], ending: Ending, change: Change) -> None:
+    def _post_job(self, row: AnyRow, ending: Ending, change: Change) -> None:
         if change.state != row.state:
             self.job_tallies[row.batch_id, row.model, row.state] -= 1
             self.job_tallies[row.batch_id, row.model, change.state.value] += 1
@@ -146,7 +146,7 @@ def _rows(table: Table, sums: dict[Any, Any]) -> list[dict[str, Any]]:
     return [dict(zip(keys, key, strict=True)) | dict(numbers) for key, numbers in sums.items()]
 
 
-def _attempt_values(row: Row[Any], ending: Ending, change: Change, now: int) -> dict[str, Any]:
+def _attempt_values(row: AnyRow, ending: Ending, change: Change, now: int) -> dict[str, Any]:
     usage = ending.usage
     return {
         "a": row.id,
@@ -169,11 +169,11 @@ def _attempt_values(row: Row[Any], ending: Ending, change: Change, now: int) -> 
 
 def _token_columns(ending: Ending) -> dict[str, int | None]:
     """Usage as columns, from the charges: one place reads usage, the price rule."""
-    quantities = {charge.meter: charge.quantity for charge in ending.cost.charges} if ending.cost else {}
+    quantities = {charge.meter.value: charge.quantity for charge in ending.cost.charges} if ending.cost else {}
     return {name: quantities.get(name) for name in ("text_in", "image_in", "text_out", "image_out")}
 
 
-def _job_values(row: Row[Any], ending: Ending, change: Change, now: int) -> dict[str, Any]:
+def _job_values(row: AnyRow, ending: Ending, change: Change, now: int) -> dict[str, Any]:
     return {
         "b": row.batch_id,
         "r": row.row,
@@ -190,7 +190,7 @@ def _job_values(row: Row[Any], ending: Ending, change: Change, now: int) -> dict
     }
 
 
-def _image_values(row: Row[Any], ending: Ending, change: Change, image: StoredImage, now: int) -> dict[str, Any]:
+def _image_values(row: AnyRow, ending: Ending, change: Change, image: StoredImage, now: int) -> dict[str, Any]:
     return {
         "attempt_id": row.id,
         "index": image.index,

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Row, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
@@ -31,6 +31,8 @@ from jobs.errors import Conflict, LedgerAway, LedgerError, UsageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
+"""A result row; its columns are named in the query beside it."""
 
 _WRITE = "imagemill_write"
 _BUSY_TIMEOUT_S = 60

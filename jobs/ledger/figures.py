@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from jobs.ledger import clock
 from jobs.ledger.admission import LEASE_MS
-from jobs.ledger.limits import blocked_until, list_pauses
+from jobs.ledger.engine import AnyRow
+from jobs.ledger.limits import Paused, blocked_until, list_pauses
 from jobs.ledger.schema import (
     attempt_tallies,
     batches,
@@ -83,7 +84,7 @@ class Span:
     until: str | None = None
 
 
-def list_batches(tx: Connection, most: int = 50) -> Sequence[Row[Any]]:
+def list_batches(tx: Connection, most: int = 50) -> Sequence[AnyRow]:
     """The newest batches: id, name, state, jobs, created_at."""
     columns = (batches.c.id, batches.c.name, batches.c.state, batches.c.jobs, batches.c.created_at)
     shown = select(*columns).where(batches.c.state != BatchState.LOADING)
@@ -99,8 +100,8 @@ def match_batch(tx: Connection, text: str) -> list[str]:
     return list(tx.execute(opened.where(batches.c.id.startswith(wanted, autoescape=True)).limit(5)).scalars())
 
 
-def standing(tx: Connection, batch_id: str) -> Standing:
-    """One batch as it stands now."""
+def standing(tx: Connection, batch_id: str, endpoint: str | None = None) -> Standing:
+    """One batch as it stands now. With `endpoint`, only that endpoint's pauses explain a wait."""
     batch = tx.execute(select(batches).where(batches.c.id == batch_id)).one()
     budget = tx.execute(select(budgets).where(budgets.c.scope == "batch", budgets.c.key == batch_id)).one()
     by_state = _jobs_by_state(tx, batch_id)
@@ -121,10 +122,24 @@ def standing(tx: Connection, batch_id: str) -> Standing:
         rate_per_s=rate,
         mean_rate_per_s=mean,
         eta_s=_eta(by_state, rate or mean),
-        waiting_for=_waiting_for(tx, batch, by_state),
+        waiting_for=_waiting_for(tx, batch, by_state, endpoint),
         opened_at=batch.opened_at,
         ended_at=batch.ended_at,
     )
+
+
+def stopped_by_endpoint(tx: Connection, batch_id: str, endpoint: str) -> Paused | None:
+    """The pause that keeps every queued job of the batch waiting for a person, if there is one."""
+    pauses = {paused.model: paused for paused in list_pauses(tx, endpoint)}
+    queued = select(job_tallies.c.model).where(
+        job_tallies.c.batch_id == batch_id, job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0
+    )
+    models = list(tx.execute(queued).scalars())
+    if not models or not pauses:
+        return None
+    if None in pauses:
+        return pauses[None]
+    return pauses[models[0]] if all(model in pauses for model in models) else None
 
 
 def report_groups(tx: Connection, by: str, span: Span) -> list[Group]:
@@ -157,7 +172,7 @@ def totals(tx: Connection, span: Span) -> Group:
     )
 
 
-def causes(tx: Connection, batch_id: str) -> Sequence[Row[Any]]:
+def causes(tx: Connection, batch_id: str) -> Sequence[AnyRow]:
     """Failed, refused and held jobs grouped by cause: state, error_kind, jobs, first row, an example message."""
     grouped = (jobs.c.state, jobs.c.error_kind)
     troubled = (
@@ -205,14 +220,14 @@ def _open_attempts(by_state: dict[str, int]) -> dict[str, int]:
     return {"open": by_state["running"]} if by_state["running"] else {}
 
 
-def _attempts_by_outcome(tx: Connection, batch_id: str) -> Sequence[Row[Any]]:
+def _attempts_by_outcome(tx: Connection, batch_id: str) -> Sequence[AnyRow]:
     table = attempt_tallies
     summed = [func.sum(table.c[name]).label(name) for name in ("attempts", "images", "unpriced")]
     statement = select(table.c.outcome, *summed).where(table.c.batch_id == batch_id).group_by(table.c.outcome)
     return [row for row in tx.execute(statement) if row.attempts]
 
 
-def _rates(tx: Connection, batch: Row[Any]) -> tuple[float | None, float | None]:
+def _rates(tx: Connection, batch: AnyRow) -> tuple[float | None, float | None]:
     """Jobs ended a second: over the last one to two minutes, and over the batch's life."""
     now = clock.now(tx)
     minute = now // 60_000
@@ -238,13 +253,13 @@ def _eta(by_state: dict[str, int], rate: float | None) -> float | None:
     return round(left / rate, 1) if rate and ended >= _JOBS_BEFORE_ETA else None
 
 
-def _waiting_for(tx: Connection, batch: Row[Any], by_state: dict[str, int]) -> str | None:
+def _waiting_for(tx: Connection, batch: AnyRow, by_state: dict[str, int], endpoint: str | None) -> str | None:
     """Why the batch does not run at full speed, in words a person can act on; None when it does."""
     if batch.state == BatchState.PAUSED:
         return f"paused: {batch.pause_reason or 'operator'}"
     if batch.state != BatchState.OPEN or not by_state["queued"]:
         return None
-    for paused in list_pauses(tx):
+    for paused in list_pauses(tx, endpoint):
         return f"endpoint paused{f' for {paused.model}' if paused.model else ''}: {paused.kind}: {paused.message}"
     if not live_workers(tx):
         return "no worker is running"
@@ -275,13 +290,13 @@ def _span(table: Any, span: Span) -> list[ColumnElement[bool]]:
 _SUMMED = ("attempts", "images", "charged_nano", "possible_nano", "unpriced")
 
 
-def _tally(tx: Connection, key: ColumnElement[Any], span: Span) -> Sequence[Row[Any]]:
+def _tally(tx: Connection, key: ColumnElement[Any], span: Span) -> Sequence[AnyRow]:
     summed = [func.sum(attempt_tallies.c[name]).label(name) for name in _SUMMED]
     statement = select(key.label("key"), *summed).where(*_span(attempt_tallies, span)).group_by(key).order_by(key)
     return [row for row in tx.execute(statement) if row.attempts]
 
 
-def _group(row: Row[Any]) -> Group:
+def _group(row: AnyRow) -> Group:
     return Group(str(row.key), *(int(getattr(row, name)) for name in _SUMMED))
 
 

@@ -113,11 +113,14 @@ def resume_endpoints(tx: Connection) -> list[Paused]:
     return lifted
 
 
-def list_pauses(tx: Connection) -> list[Paused]:
-    whole = tx.execute(select(endpoints).where(endpoints.c.paused_at.is_not(None)))
-    found = [_paused(None, row.paused_at, row.pause_kind, row.pause_message) for row in whole]
-    models = tx.execute(select(rate_limits).where(rate_limits.c.paused_at.is_not(None)))
-    found += [_paused(row.model, row.paused_at, row.pause_kind, row.pause_message) for row in models]
+def list_pauses(tx: Connection, endpoint: str | None = None) -> list[Paused]:
+    """Pauses in force, of one endpoint or of all; a whole endpoint's before single models'."""
+    whole = select(endpoints).where(endpoints.c.paused_at.is_not(None))
+    models = select(rate_limits).where(rate_limits.c.paused_at.is_not(None)).order_by(rate_limits.c.model)
+    if endpoint is not None:
+        whole, models = whole.where(endpoints.c.url == endpoint), models.where(rate_limits.c.endpoint == endpoint)
+    found = [_paused(None, row.paused_at, row.pause_kind, row.pause_message) for row in tx.execute(whole)]
+    found += [_paused(row.model, row.paused_at, row.pause_kind, row.pause_message) for row in tx.execute(models)]
     return [paused for paused in found if paused]
 
 

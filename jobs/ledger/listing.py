@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Select, select
 
 from jobs.ledger.clock import iso
+from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import attempts, images, jobs, tag_sets
 
 _PAGE = 2_000
@@ -77,14 +78,14 @@ def _narrow(statement: Select[Any], table: Any, chosen: Filter) -> Select[Any]:
 
 
 def _stream(
-    tx: Connection, statement: Select[Any], shape: Callable[[Row[Any]], dict[str, Any]]
+    tx: Connection, statement: Select[Any], shape: Callable[[AnyRow], dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     result = tx.execution_options(yield_per=_PAGE).execute(statement)
     for row in result:
         yield shape(row)
 
 
-def _job(row: Row[Any]) -> dict[str, Any]:
+def _job(row: AnyRow) -> dict[str, Any]:
     return {
         "batch": row.batch_id,
         "row": row.row,
@@ -101,7 +102,7 @@ def _job(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _attempt(row: Row[Any]) -> dict[str, Any]:
+def _attempt(row: AnyRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "batch": row.batch_id,
@@ -128,7 +129,7 @@ def _attempt(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _image(row: Row[Any], locate: Callable[[str], str]) -> dict[str, Any]:
+def _image(row: AnyRow, locate: Callable[[str], str]) -> dict[str, Any]:
     return {
         "batch": row.batch_id,
         "row": row.row,

@@ -5,11 +5,11 @@ jobs with their pictures. Called by the commands and the reports; everything is 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from jobs.ledger import clock
+from jobs.ledger.engine import AnyRow
 from jobs.ledger.figures import Standing, live_workers
 from jobs.ledger.limits import list_pauses
 from jobs.ledger.schema import attempt_tallies, attempts, batches, budgets, images, job_tallies, jobs, progress
@@ -156,7 +156,7 @@ def pictured_jobs(tx: Connection, batch_id: str, most: int) -> Iterator[Pictured
 _MONEY = ("confirmed_nano", "possible_nano", "reserved_nano")
 
 
-def _batch_line(row: Row[Any]) -> BatchLine:
+def _batch_line(row: AnyRow) -> BatchLine:
     return BatchLine(
         batch=row.id,
         name=row.name,
@@ -177,7 +177,7 @@ def _jobs_by_state(tx: Connection) -> dict[str, int]:
     return {state.value: counted.get(state.value, 0) for state in JobState}
 
 
-def _attempts_by_outcome(tx: Connection) -> Sequence[Row[Any]]:
+def _attempts_by_outcome(tx: Connection) -> Sequence[AnyRow]:
     table = attempt_tallies
     summed = [func.sum(table.c[name]).label(name) for name in ("attempts", "images", "unpriced")]
     return tx.execute(select(table.c.outcome, *summed).group_by(table.c.outcome).order_by(table.c.outcome)).all()
@@ -199,7 +199,7 @@ def _waiting_for(tx: Connection, by_state: dict[str, int]) -> str | None:
     return None
 
 
-def _recent_attempts(tx: Connection, batch_id: str) -> Sequence[Row[Any]]:
+def _recent_attempts(tx: Connection, batch_id: str) -> Sequence[AnyRow]:
     """The latest ended attempts, newest first. Ids grow with time, so the primary key gives the order."""
     columns = (attempts.c.outcome, attempts.c.charged_nano, attempts.c.duration_ms, jobs.c.custom_id)
     statement = (
@@ -237,7 +237,7 @@ def _pictures(tx: Connection, batch_id: str, first: int, last: int) -> dict[int,
     return {row: tuple(pictures) for row, pictures in found.items()}
 
 
-def _pictured(row: Row[Any], pictures: tuple[Picture, ...]) -> PicturedJob:
+def _pictured(row: AnyRow, pictures: tuple[Picture, ...]) -> PicturedJob:
     return PicturedJob(
         row=row.row,
         custom_id=row.custom_id,

@@ -7,13 +7,13 @@ nothing. Locks are taken in the order attempts and jobs, budgets, tallies; admis
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.books import Books
 from jobs.ledger.endings import AttemptFacts, Ending, JobFacts, RetryDecision, resolve
+from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import attempts, batches, job_tallies, jobs
 from jobs.states import UNFINISHED, BatchState, JobState, Outcome
 
@@ -43,7 +43,7 @@ def settle(tx: Connection, endings: Sequence[Ending], retry: RetryDecision) -> S
     return Settled(len(books.attempts), books.jobs_ended, close_finished(tx, sorted(books.money)))
 
 
-def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[Row[Any]]:
+def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
     """Attempts with their jobs and their batch's policy, locked in one order. The batch is held as it is
     (shared), so that a cancel comes before or after this settlement, never into the middle of it."""
     theirs = select(attempts.c.batch_id).where(attempts.c.id.in_(attempt_ids))
@@ -82,11 +82,11 @@ def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[Row[Any]]:
     return tx.execute(statement).all()
 
 
-def _attempt_facts(row: Row[Any]) -> AttemptFacts:
+def _attempt_facts(row: AnyRow) -> AttemptFacts:
     return AttemptFacts(row.number, Outcome(row.outcome) if row.outcome else None, row.ceiling_nano)
 
 
-def _job_facts(row: Row[Any], now: int) -> JobFacts:
+def _job_facts(row: AnyRow, now: int) -> JobFacts:
     return JobFacts(
         state=JobState(row.state),
         attempts=row.attempts,

@@ -1,0 +1,113 @@
+"""The Celery app of a worker process: `imagemill work`, or plainly `celery -A worker.app worker`.
+
+Opens what the process owns when the worker starts and closes it when the worker ends. The work itself is the
+executor's; Celery delivers tickets, signals and the command line.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
+
+from jobs import events
+from jobs.catalogue.prices import PriceBook
+from jobs.errors import ImagemillError, UsageError
+from jobs.ledger.durability import require_durable
+from jobs.ledger.engine import Ledger
+from jobs.ledger.migrate import require_newest
+from jobs.settings import Settings, load_settings
+from worker.executor import Executor
+from worker.sweep import Timer
+from worker.tickets import make_app
+
+
+@dataclass
+class Process:
+    """What one worker process owns; None until the worker starts."""
+
+    ledger: Ledger
+    executor: Executor
+    timer: Timer
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Process":
+        ledger = Ledger(settings.ledger_url)
+        require_newest(ledger)
+        require_durable(ledger)
+        executor = Executor(ledger, settings, PriceBook.load(settings.prices))
+        process = cls(ledger, executor, Timer(executor))
+        executor.start()
+        process.timer.start()
+        return process
+
+    def close(self) -> None:
+        """Finish the calls in flight and settle them, however long they take; the timer beats on meanwhile."""
+        self.executor.close()
+        self.timer.close()
+        self.ledger.close()
+
+
+_process: Process | None = None
+
+
+def _wake(_batch_id: str) -> None:
+    """A ticket came in. The id is not needed: the dispatcher looks at every batch with due work."""
+    if _process:
+        _process.executor.wake()
+
+
+def _open_app() -> Celery:
+    broker_url = load_settings().broker_url
+    return make_app(broker_url.get_secret_value() if broker_url else "", _wake)
+
+
+app = _open_app()
+
+
+def main(**flags: Any) -> int:
+    """`imagemill work`: run a worker until it is told to stop. Raises UsageError without a broker."""
+    if load_settings(**flags).broker_url is None:
+        raise UsageError(
+            "IMAGEMILL_BROKER_URL is not set; name a broker such as redis://127.0.0.1:6379/0, "
+            "or use `imagemill run`, which needs none"
+        )
+    app.worker_main(["worker", "--loglevel=WARNING"])
+    return 0
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Connected, so that Celery leaves the root logger alone."""
+
+
+@worker_init.connect
+def _start(sender: Any, **_: Any) -> None:
+    global _process  # noqa: PLW0603 - one per process, like the app itself
+    # Workers meet in the ledger; talk between them through the broker would be load without use.
+    sender.options.update(without_gossip=True, without_mingle=True, without_heartbeat=True)
+    try:
+        settings = load_settings()
+        events.configure(settings.log_level)
+        _process = Process.open(settings)
+    except ImagemillError as error:
+        sys.stderr.write(f"imagemill: {error}\n")
+        raise SystemExit(error.exit_code) from error
+
+
+@worker_shutting_down.connect
+def _stop_admitting(how: str, **_: Any) -> None:
+    if _process:
+        _process.executor.stop_admitting()
+        if how == "Cold":
+            _process.executor.hurry()
+
+
+@worker_shutdown.connect
+def _close(**_: Any) -> None:
+    global _process
+    if _process:
+        events.tell("worker_stopping", in_flight=_process.executor.slots.in_use)
+        process, _process = _process, None
+        process.close()

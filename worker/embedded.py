@@ -1,0 +1,64 @@
+"""The embedded worker: the same executor, in this process, for one batch, without a broker. For `imagemill run`."""
+
+import threading
+from collections.abc import Callable
+
+from jobs.catalogue.prices import PriceBook
+from jobs.ledger import figures
+from jobs.ledger.engine import Ledger
+from jobs.ledger.figures import Standing
+from jobs.settings import Settings
+from jobs.states import BatchState
+from worker.executor import Executor
+from worker.sweep import Timer
+
+_LOOK_EVERY_S = 0.2
+_ENDED = (BatchState.DONE, BatchState.CANCELLED, BatchState.PAUSED)
+
+
+def run_batch(
+    ledger: Ledger,
+    settings: Settings,
+    book: PriceBook,
+    batch_id: str,
+    *,
+    on_standing: Callable[[Standing], None],
+    stop: threading.Event,
+) -> Standing:
+    """Work on the batch until it has ended, waits for a person, or `stop` is set; returns how it then stands.
+
+    Whatever ends it, calls in flight are finished and settled first. `on_standing` is called a few times a second.
+    """
+    executor = Executor(ledger, settings, book, only_batch=batch_id)
+    timer = Timer(executor)
+    executor.start()
+    try:
+        timer.start()
+        while not stop.wait(_LOOK_EVERY_S):
+            now = _standing(ledger, batch_id, settings)
+            on_standing(now)
+            if _nothing_left_to_do(ledger, now, settings):
+                break
+        executor.stop_admitting()
+        while not executor.slots.wait_all_free(_LOOK_EVERY_S):
+            on_standing(_standing(ledger, batch_id, settings))
+    finally:
+        executor.close()
+        timer.close()
+    last = _standing(ledger, batch_id, settings)
+    on_standing(last)
+    return last
+
+
+def _standing(ledger: Ledger, batch_id: str, settings: Settings) -> Standing:
+    with ledger.read() as tx:
+        return figures.standing(tx, batch_id, settings.endpoint_url)
+
+
+def _nothing_left_to_do(ledger: Ledger, now: Standing, settings: Settings) -> bool:
+    if now.jobs["running"]:
+        return False
+    if now.state in _ENDED:
+        return True
+    with ledger.read() as tx:
+        return figures.stopped_by_endpoint(tx, now.batch or "", settings.endpoint_url) is not None
