@@ -10,7 +10,7 @@ from PIL import Image
 
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.glyphs import RANGES, UNSHOWN, glyph
-from worker.simulator.pictures import Picture, Studio
+from worker.simulator.pictures import Picture, Sketch, Studio, render
 from worker.simulator.request import read_request
 
 DRAWN = SimulatorConfig()
@@ -109,6 +109,23 @@ def test_two_prompts_never_share_a_picture(studio: Studio) -> None:
 def test_a_prerendered_file_has_the_configured_size(studio: Studio, output_format: str) -> None:
     picture = made(studio, PRERENDERED, output_format=output_format)
     assert abs(len(picture.data) - PRERENDERED.image_bytes) <= 4
+
+
+def test_callers_at_the_same_time_wait_for_one_drawing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Sketch] = []
+
+    def noted(sketch: Sketch) -> Picture:
+        drawn.append(sketch)
+        return render(sketch)
+
+    monkeypatch.setattr("worker.simulator.pictures.render", noted)
+    request = read_request({"model": "gpt-image-1", "prompt": CHINESE})
+
+    async def together() -> list[Picture]:
+        return await asyncio.gather(*(studio.make(DRAWN, request, 0) for _ in range(50)))
+
+    assert len({id(picture) for picture in asyncio.run(together())}) == 1
+    assert len(drawn) == 1
 
 
 def test_old_pictures_make_room_for_new_ones(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,24 +72,36 @@ class Studio:
         self._threads = ThreadPoolExecutor(2, "simulator-draw")
         self._kept: OrderedDict[Sketch, Picture] = OrderedDict()
         self._kept_bytes = 0
+        self._drawing: dict[Sketch, asyncio.Future[Picture]] = {}
 
     async def make(self, config: SimulatorConfig, request: ImageRequest, index: int, note: str = "") -> Picture:
         """Picture `index` of a request; `note` tells a partial image from the final one."""
         sketch = _sketch(config, request, index, note)
         picture = self._kept.get(sketch)
         if picture is None:
-            picture = await asyncio.get_running_loop().run_in_executor(self._threads, render, sketch)
-            self._keep(sketch, picture)
-        else:
-            self._kept.move_to_end(sketch)
+            return await self._draw(sketch)
+        self._kept.move_to_end(sketch)
         return picture
 
     def close(self) -> None:
         self._threads.shutdown()
 
+    async def _draw(self, sketch: Sketch) -> Picture:
+        """Draw once, however many callers wait for the same picture."""
+        drawing = self._drawing.get(sketch)
+        if drawing is not None:
+            return await drawing
+        drawing = asyncio.get_running_loop().run_in_executor(self._threads, render, sketch)
+        self._drawing[sketch] = drawing
+        try:
+            picture = await drawing
+        finally:
+            del self._drawing[sketch]
+        self._keep(sketch, picture)
+        return picture
+
     def _keep(self, sketch: Sketch, picture: Picture) -> None:
-        if self._kept.setdefault(sketch, picture) is not picture:
-            return
+        self._kept[sketch] = picture
         self._kept_bytes += _weight(picture)
         while self._kept_bytes > CACHE_BYTES and len(self._kept) > 1:
             self._kept_bytes -= _weight(self._kept.popitem(last=False)[1])
