@@ -97,6 +97,7 @@ def test_the_events_are_spread_over_the_time_of_the_answer() -> None:
         httpx.Client(headers={"Authorization": "Bearer k"}) as client,
         client.stream("POST", f"{simulator.url}/images/generations", json=body, timeout=15) as answer,
     ):
-        first = next(answer.iter_lines())
+        lines = answer.iter_lines()
+        first = next(lines)
         assert simulator.lines("end") == []
     assert first == f"event: {PARTIAL}"

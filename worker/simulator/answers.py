@@ -1,7 +1,6 @@
 """Builds the bodies of answers with images: JSON, or the events of a stream, whole or spoiled on purpose.
 
-Pure functions of bytes. The base64 of a picture is pasted in as it is, so that an answer of megabytes costs
-one copy and no encoding.
+Pure functions of bytes. The base64 of a picture goes in as it is: thousands of answers under way share it.
 """
 
 from collections.abc import Sequence
@@ -17,8 +16,15 @@ from worker.simulator.values import Work
 
 NONSENSE_USAGE = {"input_tokens": -3, "output_tokens": "many", "total_tokens": None}
 NO_BASE64 = b"!!! this is not base64 !!!"
-NO_DATA = {"empty": b'"data":[]', "null-data": b'"data":null', "no-data": b"", "empty-item": b'"data":[{}]'}
+NO_DATA = {
+    "empty": b',"data":[]',
+    "null-data": b',"data":null',
+    "no-data": b"",
+    "empty-item": b',"data":[{}]',
+}
 """The data member of an answer that holds no image, by the spoil that asks for it."""
+SHARED_BYTES = 64_000
+"""Answers larger than this go out in parts; smaller ones in one piece, which is quicker."""
 STREAM_ERROR = (
     b'event: error\ndata: {"type":"error","error":{"type":"server_error","code":"image_generation_failed",'
     b'"message":"The image could not be finished.","param":null}}\n\n'
@@ -38,17 +44,18 @@ class Sent:
     """Previews that a stream shows first."""
 
 
-def images_body(work: Work, sent: Sequence[Sent], usage: dict[str, Any] | None) -> bytes:
-    """The JSON answer."""
+def images_body(work: Work, sent: Sequence[Sent], usage: dict[str, Any] | None) -> tuple[bytes, ...]:
+    """The JSON answer, in parts: the base64 of large pictures is shared by all answers that carry it."""
     created = _member("created", work.created)
     if "bad-json" in work.plan.spoils:
-        return b"{" + created + b',"data":[{"b64_json":"iVBORw0KGgo'
+        return (b"{" + created + b',"data":[{"b64_json":"iVBORw0KGgo',)
     facts = _facts(work.request) | (UNKNOWN_FIELDS if "extra" in work.plan.spoils else {})
     shown_usage = _shown_usage(usage, work.plan)
     if shown_usage is not None:
         facts["usage"] = shown_usage
-    members = [created, _data(work, sent), *(_member(name, value) for name, value in facts.items())]
-    return b"{" + b",".join(member for member in members if member) + b"}"
+    rest = b"".join(b"," + _member(name, value) for name, value in facts.items())
+    parts = (b"{" + created, *_data(work, sent), rest + b"}")
+    return parts if sum(map(len, parts)) > SHARED_BYTES else (b"".join(parts),)
 
 
 def stream_events(work: Work, sent: Sequence[Sent], usage: dict[str, Any] | None) -> list[bytes]:
@@ -87,30 +94,32 @@ def _facts(request: ImageRequest) -> dict[str, Any]:
     return facts
 
 
-def _data(work: Work, sent: Sequence[Sent]) -> bytes:
+def _data(work: Work, sent: Sequence[Sent]) -> list[bytes]:
+    """The data member with its leading comma, in parts."""
     for spoil, member in NO_DATA.items():
         if spoil in work.plan.spoils:
-            return member
-    return b'"data":[' + b",".join(_item(work, image) for image in sent) + b"]"
+            return [member]
+    items = [part for image in sent for part in (b",", *_item(work, image))]
+    return [b',"data":[', *items[1:], b"]"]
 
 
-def _item(work: Work, image: Sent) -> bytes:
-    by_url = image.url is not None
-    members = [_member("url", image.url) if by_url else _b64_member(image.picture, work.plan)]
+def _item(work: Work, image: Sent) -> list[bytes]:
+    end = b"}"
     if work.request.model.id == "dall-e-3":
-        members.append(_member("revised_prompt", revised(work.request.prompt)))
-    return b"{" + b",".join(members) + b"}"
+        end = b"," + _member("revised_prompt", revised(work.request.prompt)) + end
+    if image.url is not None:
+        return [b"{" + _member("url", image.url) + end]
+    return [b"{", *_b64_member(image.picture, work.plan), end]
 
 
 def revised(prompt: str) -> str:
     return f"A detailed picture of: {without_markers(prompt)}"
 
 
-def _b64_member(picture: Picture, plan: Plan) -> bytes:
+def _b64_member(picture: Picture, plan: Plan) -> list[bytes]:
     text = NO_BASE64 if "bad-base64" in plan.spoils else picture.b64
-    if "data-url" in plan.spoils:
-        text = b"data:image/" + picture.format.encode() + b";base64," + text
-    return b'"b64_json":"' + text + b'"'
+    prefix = f"data:image/{picture.format};base64,".encode() if "data-url" in plan.spoils else b""
+    return [b'"b64_json":"' + prefix, text, b'"']
 
 
 def _member(name: str, value: object) -> bytes:
@@ -119,6 +128,6 @@ def _member(name: str, value: object) -> bytes:
 
 def _event(name: str, work: Work, picture: Picture, **extra: object) -> bytes:
     facts = {"type": name, "created_at": work.created} | _facts(work.request) | extra
-    members = [_member(key, value) for key, value in facts.items()]
-    members.append(_b64_member(picture, work.plan))
-    return b"event: " + name.encode() + b"\ndata: {" + b",".join(members) + b"}\n\n"
+    head = b"".join(_member(key, value) + b"," for key, value in facts.items())
+    parts = [b"event: ", name.encode(), b"\ndata: {", head, *_b64_member(picture, work.plan), b"}\n\n"]
+    return b"".join(parts)

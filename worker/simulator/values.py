@@ -47,7 +47,7 @@ class Reply:
     status: int | None
     """None: nothing is answered."""
     chunks: tuple[bytes, ...] = ()
-    """The body; a stream sends its chunks one after another."""
+    """The body; those of a stream are its events, sent one after another."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0

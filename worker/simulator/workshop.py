@@ -64,7 +64,7 @@ class Workshop:
         if work.request.stream:
             chunks = tuple(stream_events(work, sent, usage))
             return Reply(work.request_id, 200, chunks, "text/event-stream", spoils=spoils), pictures
-        return Reply(work.request_id, 200, (images_body(work, sent, usage),), spoils=spoils), pictures
+        return Reply(work.request_id, 200, images_body(work, sent, usage), spoils=spoils), pictures
 
     async def _sent(self, work: Work, index: int) -> Sent:
         picture = await self._studio.make(self.config, work.request, index)
