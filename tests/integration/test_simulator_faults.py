@@ -293,6 +293,13 @@ def test_rates_make_a_run_that_can_be_repeated() -> None:
     assert {200, 429, 500} == set(first)
 
 
+def test_an_error_before_the_work_does_not_take_the_time_of_the_work() -> None:
+    with start_in_thread(SimulatorConfig(latency_s=60.0, pictures="prerendered")) as simulator:
+        assert post(simulator, "429").status_code == 429
+        with pytest.raises(httpx.ReadTimeout):
+            post(simulator, "billed-500", timeout_s=0.5)
+
+
 def test_rates_spare_prompts_that_choose_their_fault() -> None:
     config = SimulatorConfig(latency_s=0.0, pictures="prerendered", fault_rates={"500": 1.0})
     with start_in_thread(config) as simulator:

@@ -43,6 +43,8 @@ class Endpoint:
         rates = [(read_fault(words), rate) for words, rate in config.fault_rates.items()]
         self._limiter = Limiter(config)
         self._rates = rates
+        if not config.honour_idempotency_keys:
+            self._answered.clear()
         self.config = self.workshop.config = config
 
     def close(self) -> None:
@@ -96,7 +98,9 @@ class Endpoint:
         if self.config.honour_idempotency_keys and resend[1] and planned.billed:
             self._answered[resend] = request_id
         verdict = await self.workshop.carry_out(Work(arrival, request_id, request, planned))
-        delay_s = latency_s(self.config, request, call, ordinal) + planned.spoils.get("delay", 0.0)
+        delay_s = planned.spoils.get("delay", 0.0)
+        if planned.ending is None or planned.billed:  # what was never worked on is answered at once
+            delay_s += latency_s(self.config, request, call, ordinal)
         return replace(verdict, reply=replace(verdict.reply, delay_s=delay_s))
 
     def _ordinal(self, call: bytes, faults: list[Fault]) -> int:

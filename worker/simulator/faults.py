@@ -8,7 +8,8 @@ A marker in the prompt chooses the fault for that row; several may stand in one 
 endings take turns: `[[sim: 429 x2]] [[sim: 500 x1]]` answers 429, 429, 500, then images. `billed` and
 `unbilled` overrule what the call costs. A name that is not listed is itself answered by 400.
 
-Endings, instead of images. Errors are free unless marked billed, silence is billed unless marked unbilled:
+Endings, instead of images. Errors are free, and come at once, unless marked billed; silence is billed unless
+marked unbilled:
 
     400 401 402 403 404 408 409 413 422      the API's own error with that status
     429 [S], 503 [S], 529 [S]                rate limit, overload; S is the seconds to wait that they advise
