@@ -126,6 +126,7 @@ class Endpoint:
         # The transport is called directly: an httpx client around it would only add redirects, cookies and a
         # third of the CPU time of a small call.
         self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
+        self._fixed_headers = _fixed_headers(self._key)
         self._extensions = {"timeout": {"connect": connect_timeout_s, "read": read_timeout_s, "pool": None}}
         self._downloads = Downloader(
             self._disk,
@@ -169,10 +170,7 @@ class Endpoint:
         return answer_of_images(call, wire.head, reply, await self._images(reply, parts))
 
     async def _exchange(self, call: Call, wire: _Wire, parts: Parts) -> Decoded | ApiError:
-        request = httpx.Request(
-            "POST", self._url, headers=self._headers(call), content=call.body, extensions=self._extensions
-        )
-        response = await self._transport.handle_async_request(request)
+        response = await self._transport.handle_async_request(self._request(call))
         try:
             wire.head = Head.of(response.status_code, response.headers.raw)
             assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -182,16 +180,17 @@ class Endpoint:
         finally:
             await response.aclose()
 
-    def _headers(self, call: Call) -> dict[str, str]:
-        headers = {
-            "Accept": "text/event-stream" if call.stream else "application/json",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            "Idempotency-Key": call.idempotency_key,
-            "User-Agent": "imagemill",
-            "X-Client-Request-Id": call.attempt_id,
-        }
-        return {**headers, "Authorization": f"Bearer {self._key}"} if self._key else headers
+    def _request(self, call: Call) -> httpx.Request:
+        accept = b"text/event-stream" if call.stream else b"application/json"
+        headers = [
+            *self._fixed_headers,
+            (b"Accept", accept),
+            (b"X-Client-Request-Id", call.attempt_id.encode()),
+            (b"Idempotency-Key", call.idempotency_key.encode()),
+        ]
+        request = httpx.Request("POST", self._url, headers=headers, content=call.body, extensions=self._extensions)
+        request.headers.encoding = "ascii"  # else it is found out anew, header by header
+        return request
 
     async def _decoded(self, call: Call, wire: _Wire, body: AsyncIterable[bytes], parts: Parts) -> Decoded:
         decoder = self._decoder(call, wire, parts)
@@ -289,6 +288,16 @@ def _kind(cause: BaseException) -> str:
 def _words(wire: _Wire, cause: BaseException) -> str:
     where = "before anything was sent" if wire.never_sent else "after the request was sent; it may have been paid"
     return f"{cause or type(cause).__name__} ({where})"
+
+
+def _fixed_headers(key: str) -> list[tuple[bytes, bytes]]:
+    """What every call carries."""
+    headers = [
+        (b"Content-Type", b"application/json"),
+        (b"Accept-Encoding", b"identity"),
+        (b"User-Agent", b"imagemill"),
+    ]
+    return [*headers, (b"Authorization", b"Bearer " + key.encode())] if key else headers
 
 
 def _checked_url(base_url: str) -> httpx.URL:
