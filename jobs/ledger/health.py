@@ -1,29 +1,11 @@
-"""What `doctor` asks the ledger: is it durable, is its clock right, which models does it price, who is alive."""
+"""What `doctor` asks the ledger beside its durability: is its clock right, which models does it know."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from jobs.ledger import clock
 from jobs.ledger.schema import attempt_tallies, job_tallies
-
-
-@dataclass(frozen=True, slots=True)
-class Durability:
-    """The settings that decide whether a returned commit survives a power cut."""
-
-    settings: dict[str, str]
-    durable: bool
-
-
-def durability(tx: Connection) -> Durability:
-    if tx.dialect.name == "sqlite":
-        modes = {name: str(tx.execute(text(f"PRAGMA {name}")).scalar()) for name in ("journal_mode", "synchronous")}
-        return Durability(modes, modes["journal_mode"] == "wal" and int(modes["synchronous"]) >= 2)
-    names = ("fsync", "synchronous_commit", "full_page_writes")
-    modes = {name: str(tx.execute(text(f"SHOW {name}")).scalar()) for name in names}
-    return Durability(modes, modes["fsync"] == "on" and modes["synchronous_commit"] not in ("off", "local"))
 
 
 def clock_ahead_s(tx: Connection, local_ms: int) -> float:

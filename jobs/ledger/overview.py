@@ -15,6 +15,9 @@ from jobs.ledger.limits import list_pauses
 from jobs.ledger.schema import attempt_tallies, attempts, batches, budgets, images, job_tallies, jobs, progress
 from jobs.states import UNFINISHED, BatchState, JobState, Outcome
 
+Transaction = Connection
+"""What reading functions take, for callers that may not know the database library."""
+
 _RECENT = 200
 _PAGE = 500
 

@@ -1,0 +1,5 @@
+"""`python -m jobs.cli`: the same as `imagemill`."""
+
+from jobs.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""Where results and remarks go: results to stdout, remarks to stderr, both free of hostile characters."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from jobs.cli.options import LOOK
+from jobs.report.table import Look, Table, tab_separated
+from jobs.report.words import escaped, json_text
+
+
+def look(stream: str = "stdout") -> Look:
+    """How the given stream is looked at."""
+    told = click.get_current_context().meta.get(LOOK, {})
+    terminal = getattr(sys, stream).isatty()
+    width = told.get("width") or (shutil.get_terminal_size().columns if terminal else None)
+    return Look(terminal, width, color=not (told.get("no_color") or os.environ.get("NO_COLOR")))
+
+
+def show_table(table: Table) -> None:
+    """Ruled on a terminal; tab-separated, whole and uncoloured in a pipe."""
+    seen = look()
+    if seen.terminal:
+        from jobs.report.ruled import ruled
+
+        click.echo(ruled(table, seen), nl=False, color=True)
+    else:
+        click.echo(tab_separated(table), nl=False)
+
+
+def show_json(value: Any) -> None:
+    """One JSON document: indented for a person, one line for a program."""
+    click.echo(json_text(value, indent=2 if look().terminal else None))
+
+
+def show_lines(values: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines, written as they come."""
+    for value in values:
+        click.echo(json_text(value))
+
+
+def say(text: str) -> None:
+    """A remark."""
+    click.echo("\n".join(escaped(line) for line in text.split("\n")), err=True)
+
+
+def tell(text: str) -> None:
+    """A result in words."""
+    click.echo("\n".join(escaped(line) for line in text.split("\n")))

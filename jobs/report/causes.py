@@ -1,0 +1,93 @@
+"""Why jobs failed, and what to do: the commonest causes in words, each with the command that comes next.
+
+Causes are the error kinds of the ledger: the API's own code where it gave one, else ours. One that is not in the
+table gets the advice of its job state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.report.table import STATE_STYLES, Cell, Column, Table
+from jobs.report.words import usd
+
+_RETRY = "imagemill retry {batch} --failed"
+_HELD = "imagemill retry {batch} --held"
+
+_REWORD = "reword the prompt and submit that row again; the same prompt will be refused again"
+
+_ADVICE = {
+    "moderation_blocked": _REWORD,
+    "content_policy_violation": _REWORD,
+    "invalid_api_key": f"set a valid IMAGEMILL_API_KEY, `imagemill resume`, then `{_RETRY}`",
+    "permission_denied": f"let the key use this model or change the model, `imagemill resume`, then `{_RETRY}`",
+    "billing": f"top the account up, `imagemill resume`, then `{_RETRY}`",
+    "billing_hard_limit_reached": f"raise the provider's limit, `imagemill resume`, then `{_RETRY}`",
+    "insufficient_quota": f"top the account up, `imagemill resume`, then `{_RETRY}`",
+    "redirected": "set IMAGEMILL_ENDPOINT_URL to the final address, then `imagemill resume`",
+    "model_not_found": "the endpoint does not know this model: correct it in the manifest, submit those rows anew",
+    "invalid_value": "the request can never work: correct the row in the manifest and submit it anew",
+    "unknown_parameter": "the endpoint does not know this field: take it out of the manifest and submit anew",
+    "rate_limit_exceeded": f"too fast for too long: state the limit with --requests-per-minute, then `{_RETRY}`",
+    "server_error": f"the endpoint failed each time: wait a little, then `{_RETRY}`",
+    "connect_failed": f"nothing answered: check IMAGEMILL_ENDPOINT_URL with `imagemill doctor`, then `{_RETRY}`",
+    "read_timeout": f"sent, no answer, maybe paid: look at the provider's usage page, then `{_HELD}` to send again",
+    "worker_lost": f"the worker ended during the call, maybe paid: `{_HELD}` sends again",
+    "deadline_passed": f"no answer by IMAGEMILL_DEADLINE_S, maybe paid: `{_HELD}` sends again",
+    "image_url_failed": "paid, but the picture's link did not work; asking again is a new charge",
+    "blocked_url": "paid, but its link names a private host: --allow-private-hosts lets it in",
+}
+
+_BY_STATE = {
+    "failed": f"if the cause is gone: `{_RETRY}`",
+    "refused": _REWORD,
+    "held": f"maybe paid already: look at the provider's usage page, then `{_HELD}` sends again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Jobs that ended for one reason."""
+
+    state: str
+    kind: str
+    jobs: int
+    possible_nano: int
+    custom_id: str
+    """An example, the first of them."""
+    message: str
+    advice: str
+
+
+def advice(batch_id: str, state: str, kind: str | None) -> str:
+    return _ADVICE.get(kind or "", _BY_STATE[state]).format(batch=batch_id)
+
+
+def causes_table(causes: Sequence[Cause]) -> Table:
+    columns = (
+        Column("jobs", number=True),
+        Column("state"),
+        Column("cause"),
+        Column("example"),
+        Column("what to do"),
+    )
+    rows: list[list[Cell]] = [
+        [cause.jobs, cause.state, cause.kind, _example(cause), cause.advice] for cause in causes
+    ]
+    return Table(columns, rows, styles=STATE_STYLES)
+
+
+def cause_json(cause: Cause) -> dict[str, Any]:
+    return {
+        "state": cause.state,
+        "cause": cause.kind,
+        "jobs": cause.jobs,
+        "possible_nanodollars": cause.possible_nano,
+        "example": {"custom_id": cause.custom_id, "message": cause.message},
+        "what_to_do": cause.advice,
+    }
+
+
+def _example(cause: Cause) -> str:
+    possible = f" (possible {usd(cause.possible_nano)})" if cause.possible_nano else ""
+    return f"{cause.custom_id}: {cause.message}{possible}"

@@ -1,0 +1,127 @@
+"""A standing in JSON and in words: what `status`, `watch`, `submit --wait` and `run` say about a batch."""
+
+from typing import Any
+
+from jobs.ledger.clock import iso
+from jobs.ledger.figures import Standing
+from jobs.ledger.overview import BatchLine
+from jobs.money import dollars
+from jobs.report.table import STATE_STYLES, Column, Table
+from jobs.report.words import counted, duration, escaped, usd, with_unpriced
+
+
+def standing_json(standing: Standing) -> dict[str, Any]:
+    """The fields that the command line promises; money in nano-dollars, and beside it in dollars for people."""
+    return {
+        "batch": standing.batch,
+        "name": standing.name,
+        "state": standing.state,
+        "jobs": standing.jobs,
+        "attempts": standing.attempts,
+        "images": standing.images,
+        **money_json(standing),
+        "rate_per_s": standing.rate_per_s,
+        "mean_rate_per_s": standing.mean_rate_per_s,
+        "eta_s": standing.eta_s,
+        "waiting_for": standing.waiting_for,
+        "opened_at": iso(standing.opened_at),
+        "ended_at": iso(standing.ended_at),
+    }
+
+
+def money_json(standing: Standing) -> dict[str, Any]:
+    amounts = {
+        "confirmed": standing.confirmed_nano,
+        "possible": standing.possible_nano,
+        "reserved": standing.reserved_nano,
+        "budget": standing.budget_nano,
+    }
+    exact = {f"{name}_nanodollars": nano for name, nano in amounts.items()}
+    worded = {f"{name}_dollars": None if nano is None else dollars(nano) for name, nano in amounts.items()}
+    return exact | {"unpriced_attempts": standing.unpriced_attempts} | worded
+
+
+def standing_words(standing: Standing) -> str:
+    """Some lines for a person: what, how many, how much, how fast, why it waits."""
+    lines = [_title(standing), f"  jobs      {state_counts(standing.jobs)}"]
+    if standing.attempts:
+        lines.append(f"  attempts  {_counts(standing.attempts)} · {counted(standing.images, 'image')}")
+    lines.append(f"  spend     {spend(standing)}")
+    if speed := _speed(standing):
+        lines.append(f"  speed     {speed}")
+    if standing.waiting_for:
+        lines.append(f"  waiting   {standing.waiting_for}")
+    return "\n".join(escaped(line) for line in lines)
+
+
+def state_counts(jobs: dict[str, int]) -> str:
+    """ "412 succeeded · 9 failed", the states that have jobs."""
+    return _counts(jobs) or "none"
+
+
+def spend(standing: Standing) -> str:
+    """The three figures, never one sum of them."""
+    parts = [f"{with_unpriced(standing.confirmed_nano, standing.unpriced_attempts)} confirmed"]
+    parts += [f"{usd(standing.possible_nano)} possible"] if standing.possible_nano else []
+    parts += [f"{usd(standing.reserved_nano)} reserved"] if standing.reserved_nano else []
+    cap = f" of {usd(standing.budget_nano)}" if standing.budget_nano is not None else ""
+    return " + ".join(parts) + cap
+
+
+def batches_table(lines: list[BatchLine]) -> Table:
+    names = (
+        "batch",
+        "name",
+        "state",
+        "jobs",
+        "succeeded",
+        "confirmed",
+        "possible",
+        "reserved",
+        "budget",
+        "created",
+    )
+    numbers = {"jobs", "succeeded", "confirmed", "possible", "reserved", "budget"}
+    return Table(
+        tuple(Column(name, name in numbers) for name in names),
+        [_batch_cells(line) for line in lines],
+        styles=STATE_STYLES,
+    )
+
+
+def batch_json(line: BatchLine) -> dict[str, Any]:
+    return {
+        "batch": line.batch,
+        "name": line.name,
+        "state": line.state,
+        "jobs": line.jobs,
+        "succeeded": line.succeeded,
+        "confirmed_nanodollars": line.confirmed_nano,
+        "possible_nanodollars": line.possible_nano,
+        "reserved_nanodollars": line.reserved_nano,
+        "budget_nanodollars": line.budget_nano,
+        "created_at": iso(line.created_at),
+    }
+
+
+def _batch_cells(line: BatchLine) -> list[str | int | None]:
+    money = [usd(line.confirmed_nano), usd(line.possible_nano), usd(line.reserved_nano)]
+    cap = None if line.budget_nano is None else usd(line.budget_nano)
+    return [line.batch, line.name, line.state, line.jobs, line.succeeded, *money, cap, iso(line.created_at)]
+
+
+def _title(standing: Standing) -> str:
+    if standing.batch is None:
+        return f"all batches: {counted(standing.total_jobs, 'job')}"
+    return f"{standing.batch} {standing.name}: {standing.state}, {counted(standing.total_jobs, 'job')}"
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return " · ".join(f"{number:,} {word}" for word, number in numbers.items() if number)
+
+
+def _speed(standing: Standing) -> str:
+    parts = [f"{standing.rate_per_s:.2f} jobs/s now"] if standing.rate_per_s else []
+    parts += [f"{standing.mean_rate_per_s:.2f} mean"] if standing.mean_rate_per_s else []
+    parts += [f"about {duration(standing.eta_s)} left"] if standing.eta_s else []
+    return " · ".join(parts)
