@@ -46,6 +46,7 @@ def answer_of_images(call: Call, head: Head, reply: Decoded, received: Sequence[
         if isinstance(image, Part)
     )
     surplus = {"surplus_images": len(images) - call.n} if len(images) > call.n else {}
+    items = {"items": len(reply.items)}  # what is paid by the image is paid for each, also where its URL fails
     return Answer(
         call.attempt_id,
         outcome,
@@ -55,7 +56,7 @@ def answer_of_images(call: Call, head: Head, reply: Decoded, received: Sequence[
         error_message=message,
         images=images,
         usage=reply.usage,
-        facts=reply.facts | surplus,
+        facts=reply.facts | items | surplus,
         rate=told.rate,
     )
 
