@@ -65,7 +65,7 @@ def column_letter(index: int) -> str:
 def read_header(cells: Sequence[str], options: ManifestOptions) -> Plan:
     """The plan for this header. Raises ManifestError when a named column is missing or there is no prompt."""
     names = [_clean(cell) for cell in cells]
-    columns = {name: index for index, name in reversed(list(enumerate(names))) if name}
+    columns = _first_of_each(names)
     template = Template.parse(options.prompt_template) if options.prompt_template is not None else None
     fields = _fields(columns, options)
     if template is not None:
@@ -74,28 +74,45 @@ def read_header(cells: Sequence[str], options: ManifestOptions) -> Plan:
         known = ", ".join(columns) or "none"
         raise ManifestError(f"there is no prompt column; name it: --map prompt=COLUMN; columns are: {known}")
     tags = _tags(columns, fields, options)
-    used = {*fields.values(), *tags.values(), *(columns[name] for name in (template.columns if template else ()))}
-    rules = matrix().fields
+    places = {name: columns[name] for name in (template.columns if template else ())}
+    ids = [fields[name] for name in ID_FIELDS if name in fields][:1]
+    # Complaints about an id may call it either way.
+    named = columns | tags | fields | {name: index for name in ID_FIELDS for index in ids}
+    used = {*fields.values(), *tags.values(), *places.values()}
     return Plan(
         width=len(names),
         prompt=fields.get("prompt"),
         template=template,
-        places={name: columns[name] for name in (template.columns if template else ())},
-        id=next((fields[name] for name in ID_FIELDS if name in fields), None),
-        fields=tuple(
-            (name, index, rules[name].type if name in rules else "string")
-            for name, index in fields.items()
-            if name not in ("prompt", *ID_FIELDS)
-        ),
+        places=places,
+        id=ids[0] if ids else None,
+        fields=_typed(fields),
         tags=tuple(tags.items()),
-        letters={name: column_letter(index) for name, index in (columns | tags | fields).items()},
+        letters={name: column_letter(index) for name, index in named.items()},
         complaints=(*_twins(names, columns), *_nameless(names), *_unused(columns, used)),
+    )
+
+
+def _typed(fields: Mapping[str, int]) -> tuple[tuple[str, int, FieldType], ...]:
+    """Request fields with the type their cells are read as; prompt and id are read apart."""
+    rules = matrix().fields
+    return tuple(
+        (name, index, rules[name].type if name in rules else "string")
+        for name, index in fields.items()
+        if name not in ("prompt", *ID_FIELDS)
     )
 
 
 def _clean(cell: str) -> str:
     """A header without the blanks and invisible characters that Excel and web pages leave in it."""
     return cell.translate(dict.fromkeys(map(ord, INVISIBLE))).replace("\u00a0", " ").strip()
+
+
+def _first_of_each(names: Sequence[str]) -> dict[str, int]:
+    columns: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name:
+            columns.setdefault(name, index)
+    return columns
 
 
 def _fields(columns: Mapping[str, int], options: ManifestOptions) -> dict[str, int]:
@@ -140,7 +157,7 @@ def _nameless(names: Sequence[str]) -> Iterator[Complaint]:
 
 
 def _unused(columns: Mapping[str, int], used: set[int]) -> Iterator[Complaint]:
-    unused = [name for name, index in columns.items() if index not in used][::-1]
+    unused = [name for name, index in columns.items() if index not in used]
     if not unused:
         return
     named = unused[:_MOST_NAMED]
