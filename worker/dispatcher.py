@@ -63,7 +63,7 @@ class Dispatcher:
         batches = self._due_batches()
         if not batches:
             return POLL_S
-        free = self._slots.take(self._slots.total, POLL_S)
+        free = self._slots.take(POLL_S)
         if not free or self._stopping.is_set():
             self._slots.give(free)
             return 0

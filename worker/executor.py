@@ -40,6 +40,8 @@ from worker.spool import Spool
 _DISK_THREADS = 4
 _LEDGER_PATIENCE_S = 60.0
 _CANCEL_PATIENCE_S = 10.0
+_DOWNLOAD_S = 120.0
+"""Beside the call itself, for answers that come as URLs."""
 _BUDGET_ASK_AGAIN_MS = 100
 _LEDGER_ASK_AGAIN_MS = 1_000
 
@@ -62,9 +64,10 @@ class Executor:
         self._only_batch = only_batch
         self._open: dict[str, Admitted] = {}
         self._in_flight: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held through an admission
+        self._counting = threading.Lock()  # never held through one, so that settlement does not wait for it
         self._settler = Settler(self.spool, self.booking, self._open, self._on_booked)
-        self._network = Network(self._open_endpoint, self._on_answer)
+        self._network = Network(self._open_endpoint, self._on_answer, settings.in_flight)
         self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
 
     def start(self) -> None:
@@ -102,6 +105,7 @@ class Executor:
         """
         self.stop_admitting()
         self._dispatcher.join()
+        self._network.drop_waiting()
         self._wait_for_calls(grace_s)
         self._network.close()
         self._disk.shutdown()
@@ -149,13 +153,17 @@ class Executor:
         with self._lock:
             asked_at_s = boot_clock_s()
             admission = self.ledger.write(admit, self._claimer(), batch_id, most)
-            self._open.update((one.attempt_id, one) for one in admission.admitted)
-            self._in_flight[batch_id] = self._in_flight.get(batch_id, 0) + len(admission.admitted)
+            self._take_on(batch_id, admission.admitted)
         if admission.admitted:
             self._network.send([_call(one) for one in admission.admitted], asked_at_s)
         elif admission.wait and admission.wait.reason == "budget":
             return Admission([], self._at_budget(batch_id, admission.wait))
         return admission
+
+    def _take_on(self, batch_id: str, admitted: Sequence[Admitted]) -> None:
+        with self._counting:
+            self._open.update((one.attempt_id, one) for one in admitted)
+            self._in_flight[batch_id] = self._in_flight.get(batch_id, 0) + len(admitted)
 
     def _at_budget(self, batch_id: str, wait: Wait) -> Wait:
         """While calls in flight may still free some of the budget, ask again; then the batch is paused."""
@@ -166,7 +174,7 @@ class Executor:
     def _claimer(self) -> Claimer:
         chosen = self.settings
         caps = Caps(chosen.requests_per_minute, chosen.images_per_minute, chosen.tokens_per_minute)
-        return Claimer(self.worker_id, chosen.endpoint_url, caps, round(chosen.deadline_s * 1000))
+        return Claimer(self.worker_id, chosen.endpoint_url, caps, round((chosen.deadline_s + _DOWNLOAD_S) * 1000))
 
     def _open_endpoint(self) -> Endpoint:
         chosen = self.settings
@@ -175,6 +183,7 @@ class Executor:
             chosen.api_key.get_secret_value() if chosen.api_key else "",
             read_timeout_s=chosen.read_timeout_s,
             deadline_s=chosen.deadline_s,
+            download_s=_DOWNLOAD_S,
             allow_private_hosts=chosen.allow_private_hosts,
             spool=self.spool,
             disk=self._disk,
@@ -183,11 +192,11 @@ class Executor:
     def _on_answer(self, answer: Answer) -> None:
         """On the network thread: the call has ended, its slot is free, the answer is the settler's."""
         self._settler.put(answer)
-        self.slots.give()
+        self.slots.end()
 
     def _on_booked(self, attempt_ids: Sequence[str]) -> None:
-        for attempt_id in attempt_ids:
-            with self._lock:
+        with self._counting:
+            for attempt_id in attempt_ids:
                 self._in_flight[self._open.pop(attempt_id).batch_id] -= 1
 
     def _sign_off(self) -> None:

@@ -1,12 +1,14 @@
 """The one event loop of a worker process: a thread that talks to the network, never to the ledger or the disk.
 
-Calls come in from the admission threads; answers go out through a callback, on this thread. An attempt whose
-socket was not opened within SEND_WITHIN_S of its admission is not sent at all: somebody may have given it up.
+Calls come in from the dispatcher; answers go out through a callback, on this thread. At most `in_flight` calls are
+under way, the others wait their turn. An attempt whose socket was not opened within SEND_WITHIN_S of its
+admission is not sent at all: somebody may have given it up.
 """
 
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from jobs.states import Outcome
@@ -24,9 +26,13 @@ def boot_clock_s() -> float:
 class Network:
     """Runs calls until closed. `on_answer` must be quick: it runs on the loop's thread."""
 
-    def __init__(self, open_endpoint: Callable[[], Endpoint], on_answer: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, open_endpoint: Callable[[], Endpoint], on_answer: Callable[[Answer], None], in_flight: int
+    ) -> None:
         self._open_endpoint = open_endpoint
         self._on_answer = on_answer
+        self._in_flight = in_flight
+        self._waiting: deque[tuple[Call, float]] = deque()
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="imagemill-network", daemon=True)
@@ -37,10 +43,14 @@ class Network:
 
     def send(self, calls: Sequence[Call], admitted_at_s: float) -> None:
         """Start the calls, admitted at that moment of `boot_clock_s`. Thread-safe."""
-        self._loop.call_soon_threadsafe(self._start_tasks, calls, admitted_at_s)
+        self._loop.call_soon_threadsafe(self._accept, calls, admitted_at_s)
+
+    def drop_waiting(self) -> None:
+        """Answer the calls that still wait their turn as not_sent. Thread-safe."""
+        self._loop.call_soon_threadsafe(self._drop_waiting)
 
     def cancel_all(self) -> None:
-        """Give up every call in flight; each ends as unknown, or not_sent where it never left."""
+        """Give up every call in flight; each ends as unknown, or not_sent where it never left. Thread-safe."""
         self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
 
     def close(self) -> None:
@@ -64,16 +74,33 @@ class Network:
         assert self._endpoint is not None
         await self._endpoint.close()
 
-    def _start_tasks(self, calls: Sequence[Call], admitted_at_s: float) -> None:
-        for call in calls:
-            task = self._loop.create_task(self._one(call, admitted_at_s))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _accept(self, calls: Sequence[Call], admitted_at_s: float) -> None:
+        self._waiting.extend((call, admitted_at_s) for call in calls)
+        self._fill()
 
-    async def _one(self, call: Call, admitted_at_s: float) -> None:
+    def _fill(self) -> None:
+        while self._waiting and len(self._tasks) < self._in_flight:
+            call, admitted_at_s = self._waiting.popleft()
+            if boot_clock_s() - admitted_at_s > SEND_WITHIN_S:
+                self._on_answer(_not_sent(call, "sent_too_late"))
+                continue
+            task = self._loop.create_task(self._one(call))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._fill()
+
+    async def _one(self, call: Call) -> None:
         assert self._endpoint is not None
-        if boot_clock_s() - admitted_at_s > SEND_WITHIN_S:
-            answer = Answer(call.attempt_id, Outcome.NOT_SENT, error_kind="sent_too_late")
-        else:
-            answer = await self._endpoint.call(call)
-        self._on_answer(answer)
+        self._on_answer(await self._endpoint.call(call))
+
+    def _drop_waiting(self) -> None:
+        while self._waiting:
+            call, _ = self._waiting.popleft()
+            self._on_answer(_not_sent(call, "stopped_before_sending"))
+
+
+def _not_sent(call: Call, kind: str) -> Answer:
+    return Answer(call.attempt_id, Outcome.NOT_SENT, error_kind=kind)

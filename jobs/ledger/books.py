@@ -3,15 +3,13 @@
 Settlement owns the locks and the order; this module knows which column each figure of an ending goes to.
 """
 
-import json
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Table, bindparam, insert, update
 
 from jobs.ledger import clock
-from jobs.ledger.endings import Change, Ending, Money, StoredImage
+from jobs.ledger.endings import Change, Ending, StoredImage
 from jobs.ledger.engine import AnyRow, upsert_adding
 from jobs.ledger.schema import (
     attempt_tallies,
@@ -24,90 +22,80 @@ from jobs.ledger.schema import (
     jobs,
     progress,
 )
+from jobs.money import Charge
 from jobs.states import UNFINISHED
 
+Sums = dict[tuple[Any, ...], list[int]]
+"""{primary key of a tally row: one number for each of its other columns}"""
 
-@dataclass
+
+def _add(sums: Sums, key: tuple[Any, ...], *numbers: int) -> None:
+    kept = sums.get(key)
+    sums[key] = list(numbers) if kept is None else [one + other for one, other in zip(kept, numbers, strict=True)]
+
+
 class Books:
-    """The rows and sums one settlement will write."""
+    """The rows and sums one settlement will write; `now` is its moment by the ledger's clock."""
 
-    now: int
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    jobs: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    charges: list[dict[str, Any]] = field(default_factory=list)
-    money: dict[str, Counter[str]] = field(default_factory=dict)
-    job_tallies: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    attempt_tallies: dict[tuple[Any, ...], Counter[str]] = field(default_factory=dict)
-    charge_tallies: dict[tuple[Any, ...], Counter[str]] = field(default_factory=dict)
-    progress: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.today = clock.utc_day(now)
+        self.attempts: list[dict[str, Any]] = []
+        self.jobs: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
+        self.charges: list[dict[str, Any]] = []
+        self.jobs_ended = 0
+        self._money: Sums = {}
+        self._job_tallies: Sums = {}
+        self._attempt_tallies: Sums = {}
+        self._charge_tallies: Sums = {}
+        self._progress: Sums = {}
+
+    @property
+    def batches(self) -> list[str]:
+        return sorted(batch_id for (batch_id,) in self._money)
 
     def post(self, row: AnyRow, ending: Ending, change: Change) -> None:
         self.attempts.append(_attempt_values(row, ending, change, self.now))
         self.jobs.append(_job_values(row, ending, change, self.now))
         self.images += [_image_values(row, ending, change, image, self.now) for image in ending.images]
-        self._post_money(row.batch_id, change.money)
+        _add(self._money, (row.batch_id,), change.money.reserved, change.money.possible, change.money.confirmed)
         self._post_attempt(row, ending, change)
-        self._post_charges(row, ending)
+        for charge in ending.cost.charges if ending.cost else ():
+            self._post_charge(row, ending, charge)
         self._post_job(row, ending, change)
 
-    def _post_money(self, batch_id: str, money: Money) -> None:
-        sums = self.money.setdefault(batch_id, Counter())
-        sums.update(reserved=money.reserved, possible=money.possible, confirmed=money.confirmed)
-
     def _post_attempt(self, row: AnyRow, ending: Ending, change: Change) -> None:
-        key = (row.batch_id, clock.utc_day(self.now), row.model, row.tag_set, ending.outcome.value)
-        self.attempt_tallies.setdefault(key, Counter()).update(
-            attempts=1,
-            images=len(ending.images),
-            charged_nano=change.charged_nano or 0,
-            possible_nano=change.possible_nano,
-            unpriced=int(ending.cost is not None and change.charged_nano is None),
+        """Columns: attempts, images, charged_nano, possible_nano, unpriced."""
+        key = (row.batch_id, self.today, row.model, row.tag_set, ending.outcome.value)
+        unpriced = int(ending.cost is not None and change.charged_nano is None)
+        _add(
+            self._attempt_tallies,
+            key,
+            1,
+            len(ending.images),
+            change.charged_nano or 0,
+            change.possible_nano,
+            unpriced,
         )
         if row.outcome:  # a doubt resolved: it leaves the day and outcome it stood under
             doubt = (row.batch_id, clock.utc_day(row.ended_at), row.model, row.tag_set, row.outcome)
-            self.attempt_tallies.setdefault(doubt, Counter()).update(
-                attempts=-1, images=0, charged_nano=0, possible_nano=-row.ceiling_nano, unpriced=0
-            )
+            _add(self._attempt_tallies, doubt, -1, 0, 0, -row.ceiling_nano, 0)
 
-    def _post_charges(self, row: AnyRow, ending: Ending) -> None:
-        for charge in ending.cost.charges if ending.cost else ():
-            self.charges.append(
-                {
-                    "attempt_id": row.id,
-                    "meter": charge.meter,
-                    "quantity": charge.quantity,
-                    "unit": charge.unit,
-                    "rate_nano_per_million": charge.rate_nano_per_million,
-                    "amount_nano": charge.amount_nano,
-                    "price_book": ending.price_book,
-                    "basis": ending.cost.priced_by if ending.cost else "none",
-                    "charged_at": self.now,
-                }
-            )
-            key = (
-                row.batch_id,
-                clock.utc_day(self.now),
-                row.model,
-                row.tag_set,
-                ending.outcome.value,
-                charge.meter,
-            )
-            self.charge_tallies.setdefault(key, Counter()).update(
-                charges=1,
-                quantity=charge.quantity,
-                amount_nano=charge.amount_nano or 0,
-                unpriced=int(charge.amount_nano is None),
-            )
+    def _post_charge(self, row: AnyRow, ending: Ending, charge: Charge) -> None:
+        """Columns of the tally: charges, quantity, amount_nano, unpriced."""
+        self.charges.append(_charge_values(row, ending, charge, self.now))
+        key = (row.batch_id, self.today, row.model, row.tag_set, ending.outcome.value, charge.meter.value)
+        unpriced = int(charge.amount_nano is None)
+        _add(self._charge_tallies, key, 1, charge.quantity, charge.amount_nano or 0, unpriced)
 
     def _post_job(self, row: AnyRow, ending: Ending, change: Change) -> None:
         if change.state != row.state:
-            self.job_tallies[row.batch_id, row.model, row.state] -= 1
-            self.job_tallies[row.batch_id, row.model, change.state.value] += 1
-        ended = row.state in UNFINISHED and change.state not in UNFINISHED
-        self.progress.setdefault((row.batch_id, self.now // 60_000), Counter()).update(
-            jobs_ended=int(ended), images=len(ending.images)
-        )
+            _add(self._job_tallies, (row.batch_id, row.model, row.state), -1)
+            _add(self._job_tallies, (row.batch_id, row.model, change.state.value), 1)
+        ended = int(row.state in UNFINISHED and change.state not in UNFINISHED)
+        self.jobs_ended += ended
+        _add(self._progress, (row.batch_id, self.now // 60_000), ended, len(ending.images))
 
     def write(self, tx: Connection) -> None:
         if not self.attempts:
@@ -120,30 +108,25 @@ class Books:
         self._write_money(tx)
         self._write_tallies(tx)
 
-    @property
-    def jobs_ended(self) -> int:
-        return sum(sums["jobs_ended"] for sums in self.progress.values())
-
     def _write_money(self, tx: Connection) -> None:
         rows = [
-            {"b": batch_id, **{f"d_{name}": amount for name, amount in sums.items()}}
-            for batch_id, sums in sorted(self.money.items())
+            {"b": batch_id, "d_reserved": reserved, "d_possible": possible, "d_confirmed": confirmed}
+            for (batch_id,), (reserved, possible, confirmed) in sorted(self._money.items())
         ]
         tx.execute(_MOVE_MONEY, rows)
 
     def _write_tallies(self, tx: Connection) -> None:
-        upsert_adding(
-            tx, job_tallies, _rows(job_tallies, {key: {"jobs": n} for key, n in self.job_tallies.items()})
-        )
-        upsert_adding(tx, attempt_tallies, _rows(attempt_tallies, self.attempt_tallies))
-        upsert_adding(tx, charge_tallies, _rows(charge_tallies, self.charge_tallies))
-        upsert_adding(tx, progress, _rows(progress, self.progress))
+        upsert_adding(tx, job_tallies, _rows(job_tallies, self._job_tallies))
+        upsert_adding(tx, attempt_tallies, _rows(attempt_tallies, self._attempt_tallies))
+        upsert_adding(tx, charge_tallies, _rows(charge_tallies, self._charge_tallies))
+        upsert_adding(tx, progress, _rows(progress, self._progress))
 
 
-def _rows(table: Table, sums: dict[Any, Any]) -> list[dict[str, Any]]:
-    """Tally rows out of {primary key values: {column: number}}."""
+def _rows(table: Table, sums: Sums) -> list[dict[str, Any]]:
+    """Tally rows out of sums: the key columns, then the others, in the order of the table."""
     keys = [column.name for column in table.primary_key]
-    return [dict(zip(keys, key, strict=True)) | dict(numbers) for key, numbers in sums.items()]
+    names = [*keys, *(column.name for column in table.columns if column.name not in keys)]
+    return [dict(zip(names, (*key, *numbers), strict=True)) for key, numbers in sums.items()]
 
 
 def _attempt_values(row: AnyRow, ending: Ending, change: Change, now: int) -> dict[str, Any]:
@@ -156,15 +139,19 @@ def _attempt_values(row: AnyRow, ending: Ending, change: Change, now: int) -> di
         "request_id": ending.request_id,
         "error_kind": ending.error_kind,
         "error_message": ending.error_message,
-        "usage": None if usage is None else json.dumps(usage, ensure_ascii=False, separators=(",", ":")),
+        "usage": None if usage is None else _json(usage),
         **_token_columns(ending),
-        "facts": json.dumps(ending.facts, ensure_ascii=False) if ending.facts else None,
+        "facts": _json(ending.facts) if ending.facts else None,
         "duration_ms": ending.duration_ms,
         "charged_nano": change.charged_nano,
         "possible_nano": change.possible_nano,
         "priced_by": ending.cost.priced_by if ending.cost else None,
         "price_book": ending.price_book if ending.cost else None,
     }
+
+
+def _json(value: dict[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _token_columns(ending: Ending) -> dict[str, int | None]:
@@ -187,6 +174,20 @@ def _job_values(row: AnyRow, ending: Ending, change: Change, now: int) -> dict[s
         "d_possible": change.money.possible,
         "error_kind": ending.error_kind if change.shows_error else row.error_kind,
         "error_message": ending.error_message if change.shows_error else row.error_message,
+    }
+
+
+def _charge_values(row: AnyRow, ending: Ending, charge: Charge, now: int) -> dict[str, Any]:
+    return {
+        "attempt_id": row.id,
+        "meter": charge.meter.value,
+        "quantity": charge.quantity,
+        "unit": charge.unit,
+        "rate_nano_per_million": charge.rate_nano_per_million,
+        "amount_nano": charge.amount_nano,
+        "price_book": ending.price_book,
+        "basis": ending.cost.priced_by if ending.cost else "none",
+        "charged_at": now,
     }
 
 

@@ -29,18 +29,41 @@ class Settled:
 
 def settle(tx: Connection, endings: Sequence[Ending], retry: RetryDecision) -> Settled:
     """Book the endings. Those of attempts that are unknown to the ledger or settled already are passed over."""
+    booked: list[Books] = []
+    left = list(endings)
+    while left:
+        books, left = _settle_each_job_once(tx, left, retry)
+        booked.append(books)
+    batch_ids = sorted({batch_id for books in booked for batch_id in books.batches})
+    return Settled(
+        attempts=sum(len(books.attempts) for books in booked),
+        jobs_ended=sum(books.jobs_ended for books in booked),
+        batches_done=close_finished(tx, batch_ids) if batch_ids else (),
+    )
+
+
+def _settle_each_job_once(
+    tx: Connection, endings: Sequence[Ending], retry: RetryDecision
+) -> tuple[Books, list[Ending]]:
+    """Book one ending of each job, and return those that are left: a second attempt of the same job, answered
+    late, has to be decided on what the first one made of the job."""
     found = {row.id: row for row in _lock(tx, [ending.attempt_id for ending in endings])}
-    now = clock.now(tx)
-    books = Books(now)
+    books = Books(clock.now(tx))
+    decided: set[tuple[str, int]] = set()
+    left: list[Ending] = []
     for ending in endings:
         row = found.pop(ending.attempt_id, None)
         if row is None:
             continue
-        change = resolve(_attempt_facts(row), _job_facts(row, now), ending, retry)
+        if (row.batch_id, row.row) in decided:
+            left.append(ending)
+            continue
+        decided.add((row.batch_id, row.row))
+        change = resolve(_attempt_facts(row), _job_facts(row, books.now), ending, retry)
         if change:
             books.post(row, ending, change)
     books.write(tx)
-    return Settled(len(books.attempts), books.jobs_ended, close_finished(tx, sorted(books.money)))
+    return books, left
 
 
 def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
@@ -94,7 +117,8 @@ def _job_facts(row: AnyRow, now: int) -> JobFacts:
         unknowns=row.unknowns,
         images=row.images,
         possible_nano=row.job_possible_nano,
-        age_ms=now - row.first_admitted_at,
+        # None: queued afresh by a person while an answer to an earlier attempt was still to come.
+        age_ms=now - (row.first_admitted_at or now),
         batch_cancelled=row.batch_state == BatchState.CANCELLED,
         max_attempts=row.max_attempts,
         retry_unknown=row.retry_unknown,
