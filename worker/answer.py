@@ -110,18 +110,21 @@ class Document:
         self._head += data
         if self._size > WHOLE_BYTES:
             self._scanner = Scanner(self._begin_image)
-            self._scanner.feed(self.head())
+            self._scanner.feed(self._text())
             self._head.clear()
 
-    def head(self) -> bytes:
-        """The text so far, as long as the document is short."""
+    def is_only(self, *words: bytes) -> bool:
+        """Whether the whole document is one of these words and blanks."""
+        return self._scanner is None and self._text().strip() in words
+
+    def _text(self) -> bytes:
         return bytes(self._head).removeprefix(_BOM)
 
     def finish(self) -> Parsed:
         """Parse the document, after its last byte. Raises DecodeError."""
         if self._scanner is not None:
             return self._parsed(_parse(self._hide(self._scanner.finish())), self._scanned_image)
-        body = self._hide(self.head())
+        body = self._hide(self._text())
         try:
             value = msgspec.json.decode(body)
         except (ValueError, RecursionError):

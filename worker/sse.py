@@ -138,7 +138,7 @@ class EventDecoder:
             self._trouble = error
 
     def _book(self, document: Document, name: str) -> None:
-        if document.head().strip() in (b"", b"[DONE]"):
+        if document.is_only(b"", b"[DONE]"):
             return
         event = document.finish()
         name = str(event.value.get("type") or name)
