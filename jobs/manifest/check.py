@@ -23,6 +23,8 @@ from jobs.manifest.rules import (
 from jobs.money import ceiling
 
 _PROMPT_MAX_CHARS = 32_000
+_CACHED_BYTES = 1024
+"""Longer parameters are judged each time, so that the cache cannot grow large."""
 
 
 def check_row(
@@ -48,7 +50,8 @@ def check_request(
         return [error("lone_surrogate", "a field contains half of a surrogate pair", "write the character whole")]
     name = params.get("model")
     model = find_model(name) if isinstance(name, str) else None
-    return [*_prompt_complaints(request.get("prompt"), model), *_judge(encoded, book, day, has_ceiling)]
+    judge = _judge if len(encoded) <= _CACHED_BYTES else _judge.__wrapped__
+    return [*_prompt_complaints(request.get("prompt"), model), *judge(encoded, book, day, has_ceiling)]
 
 
 @lru_cache(maxsize=4096)

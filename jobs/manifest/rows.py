@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
 _SHOWN_CHARS = 80
+_MESSAGE_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +62,23 @@ class Problem:
 
 
 def error(code: str, message: str, next: str, *, field: str | None = None, value: object = None) -> Complaint:
-    return Complaint(code, message, next, field, shown(value))
+    return Complaint(code, _cut(message, _MESSAGE_CHARS), next, shown(field), shown(value))
 
 
 def warning(code: str, message: str, next: str, *, field: str | None = None, value: object = None) -> Complaint:
-    return Complaint(code, message, next, field, shown(value), "warning")
+    return Complaint(code, _cut(message, _MESSAGE_CHARS), next, shown(field), shown(value), "warning")
 
 
 def shown(value: object) -> str | None:
     """A value as it may be shown: text, cut, None when there is nothing to show."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+    return _cut(value if isinstance(value, str) else repr(value), _SHOWN_CHARS)
+
+
+def _cut(text: str, most: int) -> str:
+    """Files quote themselves in complaints; a hostile one must not fill the screen or the memory."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def place(

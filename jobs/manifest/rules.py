@@ -87,8 +87,8 @@ def _has_type(value: object, rule: FieldRule) -> bool:
 
 
 def _known_field(rule: FieldRule, value: Any, model: Model) -> Iterator[Complaint]:
-    field, doubt = rule.name, model.doubt(rule.name, value if isinstance(value, str) else None)
-    if field not in model.accepts and doubt is None:
+    field, choices = rule.name, _choices(rule, model)
+    if field not in model.accepts and model.doubt(field, None) is None:
         takers = [known.id for known in matrix().models.values() if field in known.accepts]
         message = f"{model.id} does not take {field}"
         next_step = f"remove it; {', '.join(takers[:3])} take it" if takers else "remove it"
@@ -96,7 +96,7 @@ def _known_field(rule: FieldRule, value: Any, model: Model) -> Iterator[Complain
         return
     if (fault := _range_fault(rule, value, _maximum(rule, model))) is not None:
         yield fault
-    choices = _choices(rule, model)
+    doubt = model.doubt(field, value if choices else None)
     if choices and value not in choices:
         near = nearest_word(value, choices)
         message = f"{field} {value!r} is not one of {', '.join(choices)}"

@@ -19,6 +19,7 @@ from jobs.manifest.records import Lines, Record, records
 from jobs.manifest.rows import Complaint, Problem, Row, error, place, warning
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_CACHED_CHARS = 200
 _TRUE = frozenset(["true", "1", "yes", "wahr", "ja"])
 _FALSE = frozenset(["false", "0", "no", "falsch", "nein"])
 
@@ -76,7 +77,9 @@ def _draft(cells: list[str], plan: Plan) -> Draft:
         _check(draft, cells[plan.id], "id", code=True)
         draft.name(cells[plan.id])
     for field, index, field_type in plan.fields:
-        value, complaints = _parameter(cells[index], field, field_type)
+        cell = cells[index]
+        parse = _parameter if len(cell) <= _CACHED_CHARS else _parameter.__wrapped__
+        value, complaints = parse(cell, field, field_type)
         if value is not None:
             draft.request[field] = value
             draft.complaints.extend(complaints)

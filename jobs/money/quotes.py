@@ -21,6 +21,8 @@ INPUT_MARGIN_TOKENS = 64
 TEXT_OUT_ALLOWANCE_TOKENS = 200
 """Per image, for models that may write text beside it; 120 have been seen."""
 PARTIAL_IMAGE_TOKENS = 100
+_LONGEST_NAME = 200
+"""Characters of a model, size or quality that can have a price; keeps the cache of quotes small."""
 _INPUT_IMAGES = ("image", "images", "mask", "markup")
 
 
@@ -45,7 +47,7 @@ class Shape:
     tier: str = "standard"
 
     @property
-    def open(self) -> bool:
+    def left_open(self) -> bool:
         return self.size is None or self.quality is None
 
 
@@ -80,7 +82,7 @@ def expected_charges(
     quoted = _quote(book, day, shape) if shape else None
     if shape is None or quoted is None:
         return None
-    if shape.open and quoted.text_in is not None:
+    if shape.left_open and quoted.text_in is not None:
         return (*_prompt_charge(quoted, _bytes(request) + INPUT_MARGIN_TOKENS), *quoted.ceiling)
     return (*_prompt_charge(quoted, _likely_tokens(request)), quoted.expected)
 
@@ -123,7 +125,7 @@ def _likely_tokens(request: Mapping[str, Any]) -> int:
 def shape_of(request: Mapping[str, Any], tier: str = "standard") -> Shape | None:
     """None where no bound can be given: no model, no whole n, images going in, or an SVG author's own bill."""
     model, n = request.get("model"), request.get("n", 1)
-    if not isinstance(model, str) or type(n) is not int or n < 1:
+    if not isinstance(model, str) or len(model) > _LONGEST_NAME or type(n) is not int or n < 1:
         return None
     if request.get("output_format") == "svg" or any(name in request for name in _INPUT_IMAGES):
         return None
@@ -135,7 +137,8 @@ def shape_of(request: Mapping[str, Any], tier: str = "standard") -> Shape | None
 
 
 def _stated(value: object) -> str | None:
-    return value if isinstance(value, str) and value != AUTO else None
+    """A word the user chose; what is too long to be one bounds nothing."""
+    return value if isinstance(value, str) and value != AUTO and len(value) <= _LONGEST_NAME else None
 
 
 @lru_cache(maxsize=4096)

@@ -277,6 +277,19 @@ def test_what_the_matrix_doubts_is_a_warning() -> None:
     assert warnings(LIVE | {"model": "gpt-image-2.5-flare", "complexity": "low"}) == ["unconfirmed"]
 
 
+def test_free_text_is_never_doubted_for_a_word_in_it() -> None:
+    assert warnings(NEWEST | {"user": "gif", "safety_identifier": "max"}) == []
+
+
+def test_a_megabyte_in_the_wrong_place_is_judged_and_cut_where_it_is_quoted() -> None:
+    giant = "x" * 1_000_000
+    for change in ({"size": giant}, {"quality": giant}, {"model": giant}, {giant: 1}):
+        for found in complaints(LIVE | change):
+            assert len(found.message) <= 500
+            assert len(found.value or "") <= 80
+            assert len(found.field or "") <= 80
+
+
 def test_true_one_and_one_point_zero_are_judged_apart() -> None:
     assert errors(LIVE | {"n": 1}) == []
     assert errors(LIVE | {"n": True}) == ["wrong_type"]
