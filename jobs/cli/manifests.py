@@ -12,7 +12,7 @@ from jobs.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.manifest import CheckResult, ManifestOptions, Problem
-    from jobs.report.table import Table
+    from jobs.report.problems import ProblemDigest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,11 +33,12 @@ _DEFAULTS = {
 def manifest_options(command: F) -> F:
     """Adds the options; the command gets one parameter more, `reading`, that `manifest_reading` understands."""
     for name, (text, kind) in reversed(_DEFAULTS.items()):
-        command = _reading(f"--{name.replace('_', '-')}", type=kind, help=text)(command)
+        metavar = "N" if isinstance(kind, click.IntRange) else None
+        command = _reading(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)(command)
     for decorate in reversed(
         (
             _reading(
-                "--map", type=Pair(), multiple=True, help="FIELD=COLUMN: a field is in this column; repeatable"
+                "--map", type=Pair(), multiple=True, metavar="FIELD=COLUMN", help="where a field is; repeatable"
             ),
             _reading("--prompt-template", help='prompt with {column} places, "photo of {title}, {colour}"'),
             _reading("--tag-columns", help="columns that become tags, comma-separated"),
@@ -45,7 +46,7 @@ def manifest_options(command: F) -> F:
             _reading("--require-tags", help="tags that every row must have, comma-separated"),
             _reading("--encoding", help="of a CSV file, such as cp1252"),
             _reading("--strict", is_flag=True, help="warnings stop as errors do"),
-            _reading("--limit", type=click.IntRange(1), help="read only the first rows"),
+            _reading("--limit", type=click.IntRange(1), metavar="N", help="read only the first rows"),
         )
     ):
         command = decorate(command)
@@ -98,12 +99,15 @@ def tags_of(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 
 @contextmanager
-def problem_file(path: Path) -> Iterator[Callable[["Problem"], None]]:
-    """A function that appends a problem; the file is made when there is a first one."""
+def problem_file(path: Path) -> Iterator[tuple[Callable[["Problem"], None], "ProblemDigest"]]:
+    """A function that keeps a problem, and the digest of those kept. All of them go to the file, which is made
+    when there is a first one."""
     from contextlib import ExitStack
 
-    from jobs.manifest.problems import open_problems
+    from jobs.manifest import open_problems
+    from jobs.report.problems import ProblemDigest
 
+    digest = ProblemDigest()
     with ExitStack() as stack:
         write: Callable[[Problem], None] | None = None
 
@@ -111,8 +115,9 @@ def problem_file(path: Path) -> Iterator[Callable[["Problem"], None]]:
             nonlocal write
             write = write or stack.enter_context(open_problems(path))
             write(problem)
+            digest.add(problem)
 
-        yield keep
+        yield keep, digest
 
 
 def check_json(check: "CheckResult") -> dict[str, Any]:
@@ -143,23 +148,6 @@ def check_words(check: "CheckResult", budget_nano: int | None = None) -> list[st
     counts += [counted(check.warnings, "warning")] if check.warnings else []
     models = ", ".join(f"{name or 'no model'} ×{number:,}" for name, number in check.models.items())
     return [" · ".join(counts), f"models: {models or '–'}", _estimate_words(check, budget_nano)]
-
-
-def problems_table(check: "CheckResult") -> "Table":
-    from jobs.report.table import Cell, Column, Table
-
-    columns = (Column("line", True), Column("where"), Column("problem"), Column("what to do"))
-    styles = {"error": "red", "warning": "yellow"}
-    rows: list[list[Cell]] = [
-        [problem.line, _where(problem), f"{problem.severity}: {problem.message}", problem.next]
-        for problem in check.problems
-    ]
-    return Table(columns, rows, styles=styles)
-
-
-def _where(problem: "Problem") -> str:
-    column = f" (column {problem.excel_column})" if problem.excel_column else ""
-    return f"{problem.field or ''}{column}"
 
 
 def _estimate_json(check: "CheckResult") -> dict[str, int | None]:

@@ -60,7 +60,7 @@ def the_batch(ledger: "Ledger", text: str) -> str:
     if not known:
         raise UsageError("there are no batches yet: `imagemill submit MANIFEST` makes one")
     near = difflib.get_close_matches(text.upper().removeprefix("B_"), [one[2:] for one in known], n=1, cutoff=0.5)
-    hint = f"did you mean b_{near[0]}?" if near else f"the newest is {known[0]}"
+    hint = f"did you mean b_{near[0]}?" if near else f"the newest is {known[0]};"
     raise UsageError(f"there is no batch {text!r}; {hint} `imagemill status` lists them")
 
 

@@ -52,6 +52,8 @@ def _keep(where: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
 
 
 def setting_option(flag: str, help_text: str, **kwargs: Any) -> Callable[[F], F]:
+    if isinstance(kwargs.get("type"), click.IntRange):
+        kwargs["metavar"] = "N"
     variable = "IMAGEMILL_" + flag.removeprefix("--").replace("-", "_").upper()
     kwargs.setdefault("callback", _keep(_SETTINGS))
     return click.option(flag, help=f"{help_text}  [{variable}]", expose_value=False, **kwargs)

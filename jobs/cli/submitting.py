@@ -15,7 +15,6 @@ from jobs.cli.manifests import (
     manifest_reading,
     problem_file,
     problems_option,
-    problems_table,
     tags_of,
 )
 from jobs.cli.opening import open_ledger, read_settings
@@ -34,6 +33,7 @@ from jobs.cli.tickets import wake_workers
 
 if TYPE_CHECKING:
     from jobs.ledger.engine import Ledger
+    from jobs.report.problems import ProblemDigest
     from jobs.settings import Settings
     from jobs.submit import Policy, Submission
 
@@ -125,11 +125,11 @@ def dry(manifest: Path, policy: dict[str, Any], problems: Path, as_json: bool) -
     from jobs.cli.manifests import check_json
     from jobs.report.words import json_text
 
-    found = check_file(manifest, policy["ceiling"], problems)
+    found, digest = check_file(manifest, policy["ceiling"], problems)
     if as_json:
         show_json(check_json(found))
     else:
-        show_check(found, problems, policy["budget"])
+        show_check(found, digest, problems, policy["budget"])
         for row in found.samples:
             tell(f"  {row.custom_id}: {json_text(row.request)}")
         say("dry run: nothing was recorded, nothing was spent")
@@ -144,11 +144,11 @@ def record(
     from jobs.submit import submit as submit_manifest
 
     book = PriceBook.load(settings.prices)
-    with problem_file(problems) as on_problem:
+    with problem_file(problems) as (keep, digest):
         submission = submit_manifest(
-            ledger, manifest, manifest_reading(), read_policy(policy), book, on_problem=on_problem
+            ledger, manifest, manifest_reading(), read_policy(policy), book, on_problem=keep
         )
-    _narrate(submission, policy["budget"], problems)
+    _narrate(submission, digest, policy["budget"], problems)
     return submission
 
 
@@ -161,7 +161,7 @@ def submission_json(submission: "Submission", state: str | None) -> dict[str, An
     }
 
 
-def _narrate(submission: "Submission", budget_nano: int | None, problems: Path) -> None:
+def _narrate(submission: "Submission", digest: "ProblemDigest", budget_nano: int | None, problems: Path) -> None:
     """Remarks about the check, on stderr: stdout is for the batch."""
     from jobs.report.table import tab_separated
 
@@ -171,10 +171,9 @@ def _narrate(submission: "Submission", budget_nano: int | None, problems: Path) 
         if budget_nano is not None:
             say(f"its budget stays as it is; `imagemill resume {submission.batch_id} --budget USD` changes it")
     elif check:
-        if check.errors:
-            say(tab_separated(problems_table(check)).rstrip())
         if check.problems:
-            say(f"{check.errors:,} errors, {check.warnings:,} warnings: all in {problems}")
+            click.echo(tab_separated(digest.table()), nl=False, err=True)
+            say(f"{check.errors:,} errors, {check.warnings:,} warnings, all with their lines: {problems}")
         for line in check_words(check, budget_nano):
             say(line)
         if submission.batch_id is None:

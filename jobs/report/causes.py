@@ -16,32 +16,38 @@ _HELD = "imagemill retry {batch} --held"
 
 _REWORD = "reword the prompt and submit that row again; the same prompt will be refused again"
 
+_MAYBE_PAID = f"maybe paid already: look at the provider's usage page, then `{_HELD}` sends again"
+_BAD_PICTURE = f"paid, but the picture is broken; `{_RETRY}` asks again, as a new charge"
+_BAD_LINK = f"paid, but the picture's link did not work; `{_RETRY}` asks again, as a new charge"
+_ACCOUNT = f"put the account right, `imagemill resume`, then `{_RETRY}`"
+_NEVER = "the request can never work: correct the row in the manifest and submit it anew"
+_UNREACHED = f"never sent: check IMAGEMILL_ENDPOINT_URL with `imagemill doctor`, then `{_RETRY}`"
+
 _ADVICE = {
-    "moderation_blocked": _REWORD,
-    "content_policy_violation": _REWORD,
+    **dict.fromkeys(("moderation_blocked", "content_policy_violation", "content_filter"), _REWORD),
+    **dict.fromkeys(
+        ("billing", "billing_hard_limit_reached", "insufficient_quota", "billing_not_active"), _ACCOUNT
+    ),
+    **dict.fromkeys(("invalid_value", "invalid_type", "unknown_parameter", "string_above_max_length"), _NEVER),
+    **dict.fromkeys(("connect_failed", "connect_timeout", "dns_failed", "tls_failed", "proxy_failed"), _UNREACHED),
+    **dict.fromkeys(("not_an_image", "image_cut", "image_empty", "image_header", "images_missing"), _BAD_PICTURE),
+    **dict.fromkeys(("image_too_large", "image_too_many_pixels", "no_image", "malformed_answer"), _BAD_PICTURE),
     "invalid_api_key": f"set a valid IMAGEMILL_API_KEY, `imagemill resume`, then `{_RETRY}`",
     "permission_denied": f"let the key use this model or change the model, `imagemill resume`, then `{_RETRY}`",
-    "billing": f"top the account up, `imagemill resume`, then `{_RETRY}`",
-    "billing_hard_limit_reached": f"raise the provider's limit, `imagemill resume`, then `{_RETRY}`",
-    "insufficient_quota": f"top the account up, `imagemill resume`, then `{_RETRY}`",
     "redirected": "set IMAGEMILL_ENDPOINT_URL to the final address, then `imagemill resume`",
     "model_not_found": "the endpoint does not know this model: correct it in the manifest, submit those rows anew",
-    "invalid_value": "the request can never work: correct the row in the manifest and submit it anew",
-    "unknown_parameter": "the endpoint does not know this field: take it out of the manifest and submit anew",
     "rate_limit_exceeded": f"too fast for too long: state the limit with --requests-per-minute, then `{_RETRY}`",
     "server_error": f"the endpoint failed each time: wait a little, then `{_RETRY}`",
-    "connect_failed": f"nothing answered: check IMAGEMILL_ENDPOINT_URL with `imagemill doctor`, then `{_RETRY}`",
-    "read_timeout": f"sent, no answer, maybe paid: look at the provider's usage page, then `{_HELD}` to send again",
     "worker_lost": f"the worker ended during the call, maybe paid: `{_HELD}` sends again",
     "deadline_passed": f"no answer by IMAGEMILL_DEADLINE_S, maybe paid: `{_HELD}` sends again",
-    "image_url_failed": "paid, but the picture's link did not work; asking again is a new charge",
+    "image_url_failed": _BAD_LINK,
     "blocked_url": "paid, but its link names a private host: --allow-private-hosts lets it in",
 }
 
 _BY_STATE = {
     "failed": f"if the cause is gone: `{_RETRY}`",
     "refused": _REWORD,
-    "held": f"maybe paid already: look at the provider's usage page, then `{_HELD}` sends again",
+    "held": _MAYBE_PAID,
 }
 
 

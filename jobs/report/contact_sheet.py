@@ -103,9 +103,10 @@ def _head(report: CostReport) -> Iterator[str]:
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
         f"<title>{title}</title><style>{style}</style></head><body>\n"
     )
-    yield f"<header><div class=top><h1>{_html(stands.name or '')}</h1><code>{_html(stands.batch or '')}</code></div>\n"
+    yield f"<header><div class=top><h1>{_html(stands.name or '')}</h1>"
+    yield f"<code>{_html(stands.batch or '')}</code></div>\n"
     yield f"<p class=spend>{_html(spend(stands))}</p><ul class=remarks>"
-    yield "".join(f"<li>{_html(line)}</li>" for line in report_remarks(report)[1:])
+    yield "".join(f"<li>{_code(line)}</li>" for line in report_remarks(report)[1:])
     yield f"</ul>{_filters(report)}</header><main>\n"
 
 

@@ -15,12 +15,13 @@ from jobs.report.table import Column, Table
 from jobs.report.words import counted, usd, with_unpriced
 from jobs.states import Outcome
 
-_PAID_FOR_NOTHING = {
+_LOST = {
     Outcome.IMAGE_LOST: "paid, no usable image",
     Outcome.BILLED_LOST: "billed, answer lost",
     Outcome.REFUSED: "refused, yet billed",
     Outcome.REJECTED: "rejected, yet billed",
     Outcome.ERRORED: "error, yet billed",
+    Outcome.UNKNOWN: "unknown",
 }
 
 
@@ -107,8 +108,7 @@ def report_remarks(report: CostReport) -> list[str]:
     confirmed = with_unpriced(sums.charged_nano, sums.unpriced)
     lines = [
         f"confirmed {confirmed} + possible {usd(sums.possible_nano)} + reserved {usd(stands.reserved_nano)}{cap}",
-        f"per delivered image: {usd(sums.charged_nano // sums.images) if sums.images else '–'}"
-        f" ({counted(sums.images, 'image')})",
+        f"per delivered image: {_per_image(sums)}",
         cost_of_failures(report.outcomes),
     ]
     if sums.unpriced:
@@ -120,19 +120,13 @@ def report_remarks(report: CostReport) -> list[str]:
 
 def cost_of_failures(outcomes: list[Group]) -> str:
     """What was paid, or may have been, without an image to show for it."""
-    paid = [
-        group for group in outcomes if group.key in _PAID_FOR_NOTHING and (group.charged_nano or group.unpriced)
-    ]
-    doubts = [group for group in outcomes if group.key == Outcome.UNKNOWN and group.attempts]
-    lost = sum(group.charged_nano for group in paid)
-    unpriced = sum(group.unpriced for group in paid)
-    words = [f"{_PAID_FOR_NOTHING[Outcome(group.key)]} ×{group.attempts}" for group in paid]
-    text = f"cost of failures: {with_unpriced(lost, unpriced)}"
-    if words:
-        text += f" ({' · '.join(words)})"
-    for doubt in doubts:
-        text += f" + {usd(doubt.possible_nano)} possible (unknown ×{doubt.attempts})"
-    return text
+    lost = [group for group in outcomes if group.key in _LOST and (group.charged_nano or group.possible_nano)]
+    sums = _sum(lost)
+    text = f"cost of failures: {with_unpriced(sums.charged_nano, sums.unpriced)}"
+    if sums.possible_nano:
+        text += f" + {usd(sums.possible_nano)} possible"
+    words = [f"{_LOST[Outcome(group.key)]} ×{group.attempts}" for group in lost]
+    return f"{text} ({' · '.join(words)})" if words else text
 
 
 def _sum(groups: list[Group]) -> Group:
@@ -146,6 +140,13 @@ def _sum(groups: list[Group]) -> Group:
         unpriced=sum(group.unpriced for group in groups),
         quantity=sum(quantities) if quantities else None,
     )
+
+
+def _per_image(sums: Group) -> str:
+    """All confirmed cost over the images that came; to a ten-thousandth of a cent."""
+    if not sums.images:
+        return "–"
+    return f"${dollars(sums.charged_nano // sums.images, 6)} ({counted(sums.images, 'image')})"
 
 
 def _numbers(*names: str) -> tuple[Column, ...]:

@@ -40,6 +40,6 @@ def _unlucky(after: Standing) -> Iterator[str]:
         yield f"send the failed ones again: imagemill retry {batch} --failed"
     if jobs["held"]:
         yield (
-            f"{jobs['held']} held, maybe paid already ({usd(after.possible_nano)} possible); "
-            f"send them again all the same: imagemill retry {batch} --held"
+            f"{jobs['held']} held, maybe paid already ({usd(after.possible_nano)} possible in the batch); "
+            f"to send them again all the same: imagemill retry {batch} --held"
         )

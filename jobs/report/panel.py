@@ -29,7 +29,7 @@ def plain_line(standing: Standing) -> str:
     counts = " · ".join(f"{standing.jobs[state]} {word}" for state, word in _WORDS if standing.jobs[state])
     open_counts = f"{standing.jobs['running']} in flight · {standing.jobs['queued']} queued"
     parts = [f"{standing.batch} {standing.ended_jobs}/{standing.total_jobs}", counts, open_counts, _spend(standing)]
-    if standing.eta_s:
+    if standing.eta_s and standing.eta_s >= 1:
         parts.append(f"ETA {duration(standing.eta_s)}")
     if standing.waiting_for:
         parts.append(standing.waiting_for)
@@ -58,7 +58,7 @@ def _bar(standing: Standing, seen: Glimpse, width: int) -> str:
     parts = [f"{int(share * 100):3} %"]
     if standing.rate_per_s is not None:
         parts.append(f"{standing.rate_per_s:.2f} jobs/s now · {standing.mean_rate_per_s or 0:.2f} mean")
-    if standing.eta_s:
+    if standing.eta_s and standing.eta_s >= 1:
         parts.append(f"ETA {duration(standing.eta_s)}")
     if seen.median_s is not None and seen.slow_s is not None:
         parts.append(f"p50 {seen.median_s:.1f} s · p95 {seen.slow_s:.1f} s")

@@ -71,11 +71,16 @@ class PlainView(View):
         self._state: tuple[str | None, bool] | None = None
 
     def show(self, standing: Standing) -> None:
-        state = (standing.state, standing.waiting_for is not None)
+        state = (standing.state, _needs_somebody(standing.waiting_for))
         if self._clock() < self._due_at and state == self._state:
             return
         self._state, self._due_at = state, self._clock() + PLAIN_EVERY_S
         self._line(plain_line(standing))
+
+
+def _needs_somebody(waiting_for: str | None) -> bool:
+    """A pause or a missing worker, as opposed to a rate limit that passes by itself."""
+    return waiting_for is not None and waiting_for.startswith(("paused", "endpoint paused", "no worker"))
 
 
 class JsonView(View):

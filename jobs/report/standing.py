@@ -122,6 +122,6 @@ def _counts(numbers: dict[str, int]) -> str:
 
 def _speed(standing: Standing) -> str:
     parts = [f"{standing.rate_per_s:.2f} jobs/s now"] if standing.rate_per_s else []
-    parts += [f"{standing.mean_rate_per_s:.2f} mean"] if standing.mean_rate_per_s else []
-    parts += [f"about {duration(standing.eta_s)} left"] if standing.eta_s else []
+    parts += [f"{standing.mean_rate_per_s:.2f} jobs/s on average"] if standing.mean_rate_per_s else []
+    parts += [f"about {duration(standing.eta_s)} left"] if standing.eta_s and standing.eta_s >= 1 else []
     return " · ".join(parts)
