@@ -106,11 +106,12 @@ class Booking:
         """What the attempt costs, and why the price is an alarm if it is one. Unbilled outcomes cost nothing."""
         if answer.outcome not in CHARGED and not (answer.outcome is Outcome.REFUSED and answer.usage):
             return None, None
-        asked = _as_answered(msgspec.json.decode(job.request), answer.facts)
+        request = msgspec.json.decode(job.request)
+        asked = _as_answered(request, answer.facts)
         received = answer.facts.get("items", len(answer.images))
         cost = price_answer(self._book, today, asked, answer.usage, received, ceiling_nano=job.ceiling_nano)
         if isinstance(cost, UsageRejected):
-            return post_ceiling(self._book, today, asked, job.ceiling_nano), f"{job.custom_id}: {cost.reason}"
+            return post_ceiling(self._book, today, request, job.ceiling_nano), f"{job.custom_id}: {cost.reason}"
         if cost.total_nano is not None and cost.total_nano > job.ceiling_nano:
             return cost, f"{job.custom_id}: cost {cost.total_nano} nano-dollars, reserved were {job.ceiling_nano}"
         return cost, None

@@ -35,7 +35,7 @@ STRANGERS = {
     "worker/simulator/": ("jobs", "worker", "migrations"),
     "jobs/states.py": ("jobs",),
     "jobs/errors.py": ("jobs",),
-    "jobs/money.py": ("jobs.ledger", "jobs.manifest"),
+    "jobs/money/": ("jobs.ledger", "jobs.manifest"),
     "jobs/catalogue/": ("jobs.ledger", "jobs.manifest"),
     "jobs/manifest/": ("jobs.ledger",),
 }
