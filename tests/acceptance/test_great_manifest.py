@@ -7,9 +7,16 @@ import pytest
 
 from tests.acceptance.mill import Mill
 from tests.acceptance.rows import Expected, great_manifest
+from worker.simulator.running import Simulator
 
 POLICY = ("--max-attempts", "3")
 SETTINGS = {"in_flight": 64, "read_timeout_s": 2, "log_level": "warning"}
+
+
+@pytest.fixture(autouse=True)
+def a_stated_limit(simulator: Simulator) -> None:
+    """Headers that name a limit, as real endpoints send them: a 429 then need not teach a slower pace."""
+    simulator.configure(requests_per_minute=60_000)
 
 
 @pytest.fixture(scope="module")
