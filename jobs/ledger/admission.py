@@ -2,11 +2,13 @@
 
 It claims due jobs of a batch, takes rate-limit permits, reserves the ceiling price against the budget, and writes
 one open attempt per call. Called by the executor; only after its commit may a socket open. Locks are taken in
-the order worker, batch, endpoint, rate limits, jobs, budget, tallies; settlement keeps the same order.
+the order worker, batch, endpoint, budget, rate limits, jobs, tallies. Settlement locks jobs before the budget,
+which makes no circle: admission passes over jobs that are locked.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -21,10 +23,15 @@ from jobs.states import BatchState, JobState
 
 LEASE_MS = 60_000
 """A worker whose heartbeat is older is dead to everybody, itself included."""
+_NO_CAP_NANO = 2**63 - 1
 
 
 class WorkerFenced(Exception):
     """This worker's heartbeat row was swept or is too old: it must register anew before it admits again."""
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(worker_id)
+        self.worker_id = worker_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +88,19 @@ def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admissi
     models = _queued_models(tx, batch_id)
     if not models:
         return Admission([], Wait("done", "nothing is queued"))
+    room_nano = _room(tx, batch_id)
     claimed: list[AnyRow] = []
     waits: list[Wait] = []
     for left, model in zip(range(len(models), 0, -1), models, strict=True):
         share = -(-(most - len(claimed)) // left)
-        rows, wait = _claim(tx, claimer, batch_id, model, share)
+        rows, wait = _claim(tx, claimer, batch_id, model, share, room_nano - _ceilings(claimed))
         claimed += rows
         if wait:
             waits.append(wait)
-    funded, unfunded = _reserve(tx, batch_id, claimed)
-    admitted = _open_attempts(tx, claimer, batch_id, funded)
-    if unfunded:
-        waits = [unfunded]
-    return Admission(admitted, None if len(admitted) == most else _soonest(waits))
+    if claimed:
+        _reserve(tx, batch_id, _ceilings(claimed))
+    admitted = _open_attempts(tx, claimer, batch_id, claimed)
+    return Admission(admitted, None if len(admitted) == most else _most_telling(waits))
 
 
 def read_admitted(tx: Connection, attempt_ids: Sequence[str]) -> dict[str, Admitted]:
@@ -156,9 +163,9 @@ def _queued_models(tx: Connection, batch_id: str) -> Sequence[str]:
 
 
 def _claim(
-    tx: Connection, claimer: Claimer, batch_id: str, model: str, most: int
+    tx: Connection, claimer: Claimer, batch_id: str, model: str, most: int, room_nano: int
 ) -> tuple[Sequence[AnyRow], Wait | None]:
-    """Due jobs of one model with permits taken, and why there were not `most` of them."""
+    """Due jobs of one model that the budget holds, with permits taken, and why there were not `most` of them."""
     limits, paused = lock_limits(tx, claimer.endpoint, model)
     if paused:
         return [], Wait("model_paused", f"{model}: {paused.kind}: {paused.message}")
@@ -168,11 +175,15 @@ def _claim(
     if blocked_ms:
         return [], Wait("rate_limit", f"rate limit on {model}", blocked_ms)
     rows = _due(tx, batch_id, model, now, most)
-    granted, spent = take(in_force, now, [(row.n, row.tokens) for row in rows])
+    # Before the permits: a call that no money is left for must not use up those of other batches.
+    funded = _funded(rows, room_nano)
+    granted, spent = take(in_force, now, [(row.n, row.tokens) for row in funded])
     if granted:
         save_limits(tx, claimer.endpoint, model, _without_caps(spent, limits))
-    if granted < len(rows):
-        return rows[:granted], Wait("rate_limit", f"rate limit on {model}", wait_ms(spent, now))
+    if granted < len(funded):
+        return funded[:granted], Wait("rate_limit", f"rate limit on {model}", wait_ms(spent, now))
+    if len(funded) < len(rows):
+        return funded, Wait("budget", "the budget does not hold the next call's ceiling price")
     return rows, _not_due(tx, batch_id, model, now) if len(rows) < most else None
 
 
@@ -213,31 +224,36 @@ def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait | None
     return None if first is None else Wait("not_due", "waiting for a retry's due time", max(0, first - now))
 
 
-def _reserve(tx: Connection, batch_id: str, claimed: list[AnyRow]) -> tuple[list[AnyRow], Wait | None]:
-    """Reserve ceilings for as many claimed jobs, in order, as the budget holds."""
-    if not claimed:
-        return [], None
+def _room(tx: Connection, batch_id: str) -> int:
+    """What may still be reserved, in nano-dollars. The budget is locked from here on."""
     mine = (budgets.c.scope == "batch", budgets.c.key == batch_id)
     budget = tx.execute(select(budgets).where(*mine).with_for_update()).one()
-    used = budget.confirmed_nano + budget.possible_nano + budget.reserved_nano
-    funded, sum_nano = 0, 0
-    for job in claimed:
-        if budget.cap_nano is not None and used + sum_nano + job.ceiling_nano > budget.cap_nano:
-            break
-        sum_nano += job.ceiling_nano
-        funded += 1
+    if budget.cap_nano is None:
+        return _NO_CAP_NANO
+    return int(budget.cap_nano - budget.confirmed_nano - budget.possible_nano - budget.reserved_nano)
+
+
+def _funded(rows: Sequence[AnyRow], room_nano: int) -> Sequence[AnyRow]:
+    """As many of the jobs, in order, as there is room for their ceilings."""
+    sums = accumulate(row.ceiling_nano for row in rows)
+    return rows[: sum(1 for sum_nano in sums if sum_nano <= room_nano)]
+
+
+def _ceilings(rows: Sequence[AnyRow]) -> int:
+    return sum(row.ceiling_nano for row in rows)
+
+
+def _reserve(tx: Connection, batch_id: str, sum_nano: int) -> None:
+    mine = (budgets.c.scope == "batch", budgets.c.key == batch_id)
     tx.execute(update(budgets).where(*mine).values(reserved_nano=budgets.c.reserved_nano + sum_nano))
-    if funded == len(claimed):
-        return claimed, None
-    return claimed[:funded], Wait("budget", "the budget does not hold the next call's ceiling price")
 
 
-def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, funded: list[AnyRow]) -> list[Admitted]:
-    if not funded:
+def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, claimed: list[AnyRow]) -> list[Admitted]:
+    if not claimed:
         return []
     now = clock.now(tx)
-    admitted = [_admitted(batch_id, job, now + claimer.deadline_ms) for job in funded]
-    tx.execute(_START, [{"b": batch_id, "r": job.row, "now": now} for job in funded])
+    admitted = [_admitted(batch_id, job, now + claimer.deadline_ms) for job in claimed]
+    tx.execute(_START, [{"b": batch_id, "r": job.row, "now": now} for job in claimed])
     tx.execute(insert(attempts), [_attempt_row(claimer, one, now) for one in admitted])
     moved: dict[str, int] = {}
     for one in admitted:
@@ -297,8 +313,11 @@ def _attempt_row(claimer: Claimer, one: Admitted, now: int) -> dict[str, Any]:
     }
 
 
-def _soonest(waits: Sequence[Wait]) -> Wait | None:
-    """The wait that ends first; one without a known end only when there is no other."""
+def _most_telling(waits: Sequence[Wait]) -> Wait | None:
+    """The budget's, since it needs a person; else the one that ends first, or any where none has a known end."""
+    for wait in waits:
+        if wait.reason == "budget":
+            return wait
     timed = [wait for wait in waits if wait.for_ms is not None]
     if timed:
         return min(timed, key=lambda wait: wait.for_ms or 0)

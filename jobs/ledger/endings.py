@@ -120,14 +120,14 @@ def resolve(attempt: AttemptFacts, job: JobFacts, ending: Ending, retry: RetryDe
         unknowns=job.unknowns + (ending.outcome is Outcome.UNKNOWN),
         possible_nano=job.possible_nano + money.possible,
     )
-    moves = _may_move(attempt, after, ending, late)
+    moves = _may_move(attempt, after, ending, late, other_doubts=after.possible_nano > possible)
     state, due_in_ms = _next(after, ending, retry) if moves else (job.state, 0)
     return Change(
         state=state,
         due_in_ms=due_in_ms,
         counted=after.counted,
         unknowns=after.unknowns,
-        new_key=ending.outcome is not Outcome.UNKNOWN,
+        new_key=ending.http_status is not None and ending.outcome is not Outcome.UNKNOWN,
         surplus=bool(ending.images) and not moves,
         money=money,
         charged_nano=charged,
@@ -150,13 +150,14 @@ def _money(attempt: AttemptFacts, ending: Ending, late: bool) -> tuple[Money, in
     return money, charged, possible
 
 
-def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool) -> bool:
-    """A late answer moves only a job that still waits for its result."""
+def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool, other_doubts: bool) -> bool:
+    """A late answer moves only a job that still waits for its result; one without images only if no other attempt
+    of the job may still bring them."""
     if not late:
         return job.state is JobState.RUNNING and job.attempts == attempt.number
     if ending.outcome is Outcome.SUCCEEDED:
         return job.state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
-    return job.state is JobState.HELD and job.possible_nano == 0
+    return job.state is JobState.HELD and not other_doubts
 
 
 def _next(job: JobFacts, ending: Ending, retry: RetryDecision) -> tuple[JobState, int]:
@@ -169,7 +170,7 @@ def _next(job: JobFacts, ending: Ending, retry: RetryDecision) -> tuple[JobState
         case Outcome.IMAGE_LOST | Outcome.BILLED_LOST | Outcome.NOT_BILLED:
             return JobState.FAILED, 0
         case Outcome.UNKNOWN:
-            if job.unknowns > job.retry_unknown:
+            if job.unknowns > job.retry_unknown or job.batch_cancelled:
                 return JobState.HELD, 0
             return _again(job, ending, retry, JobState.HELD)
         case Outcome.REJECTED | Outcome.THROTTLED | Outcome.ERRORED | Outcome.NOT_SENT:
