@@ -25,6 +25,7 @@ def resume(tx: Connection, batch_id: str) -> bool:
 
 def stop_at_budget(tx: Connection, batch_id: str) -> bool:
     """open -> paused (budget), once no call in flight can free any of the budget any more."""
+    _lock_batch(tx, batch_id)
     in_flight = select(budgets.c.reserved_nano).where(budgets.c.scope == "batch", budgets.c.key == batch_id)
     if tx.execute(in_flight.with_for_update()).scalar_one() > 0:
         return False
@@ -50,6 +51,7 @@ def retry(tx: Connection, batch_id: str, states: Sequence[JobState]) -> int:
 
     A held job keeps its Idempotency-Key, since its last attempt was not answered for certain.
     """
+    _lock_batch(tx, batch_id)
     moved = _move_jobs(tx, batch_id, states, JobState.QUEUED)
     if moved:
         opened = {"state": BatchState.OPEN.value, "ended_at": None}
@@ -65,19 +67,25 @@ def worst_case(tx: Connection, batch_id: str, states: Sequence[JobState]) -> tup
     return int(count), int(ceiling)
 
 
+def _lock_batch(tx: Connection, batch_id: str) -> None:
+    """Wait until admissions and settlements of the batch under way have ended, and keep others out: each of
+    them holds the batch row shared."""
+    tx.execute(select(batches.c.id).where(batches.c.id == batch_id).with_for_update())
+
+
 def _move(tx: Connection, batch_id: str, start: BatchState, **values: object) -> bool:
     statement = update(batches).where(batches.c.id == batch_id, batches.c.state == start)
     return tx.execute(statement.values(**values)).rowcount == 1
 
 
 def _move_jobs(tx: Connection, batch_id: str, starts: Sequence[JobState], end: JobState) -> int:
-    """Move every job of the batch that is in one of the states, and the tallies with them."""
+    """Move every job of the batch that is in one of the states, and the tallies with them. The caller has locked
+    the batch, so that what is counted is what is moved."""
     chosen = (jobs.c.batch_id == batch_id, jobs.c.state.in_(starts))
-    statement = select(jobs.c.row, jobs.c.model, jobs.c.state).where(*chosen).order_by(jobs.c.row)
-    # Locked and counted first: the update below cannot say from which state each row came.
-    counts: dict[tuple[str, str], int] = {}
-    for row in tx.execute(statement.with_for_update()).all():
-        counts[row.model, row.state] = counts.get((row.model, row.state), 0) + 1
+    # Counted first: the update cannot say from which state each row came.
+    by = (jobs.c.model, jobs.c.state)
+    statement = select(*by, func.count().label("jobs")).where(*chosen).group_by(*by)
+    counts = {(row.model, row.state): int(row.jobs) for row in tx.execute(statement)}
     fresh = {"counted": 0, "first_admitted_at": None, "due_at": clock.now(tx)} if end is JobState.QUEUED else {}
     # A doubt that a person sends again is no longer what holds the job; the next one would be.
     allowance = {"unknowns": case((jobs.c.state == JobState.HELD, 0), else_=jobs.c.unknowns)} if fresh else {}
