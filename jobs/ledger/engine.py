@@ -55,8 +55,9 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent reading transaction. Raises LedgerError, as `write` does."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
+        """One consistent reading transaction: everything it reads is of one moment. Raises LedgerError, as
+        `write` does."""
+        with _translated(), self._reading() as connection, connection.begin():
             yield connection
 
     def write(self, act: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -74,6 +75,12 @@ class Ledger:
                     raise
             time.sleep(random.uniform(0, 0.02 * 2**turn))
         raise AssertionError("unreachable")
+
+    def _reading(self) -> Connection:
+        connection = self.engine.connect()
+        if self.is_sqlite:  # WAL gives each transaction one view of the file
+            return connection
+        return connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
