@@ -20,6 +20,7 @@ _LEVELS = {
     "settlement_failed": "warning",
     "answer_not_kept": "error",
     "answer_not_booked": "error",
+    "answer_not_released": "warning",
     "sweep_closed": "warning",
     "sweep_failed": "warning",
     "spool_replayed": "info",

@@ -56,8 +56,9 @@ class Booking:
         stored = self._publish(answers, admitted, parts)
         priced = [self._ending(one, admitted[one.attempt_id], stored, today) for one in answers]
         self._learn(answers, admitted)
+        self._pause_endpoint(answers)
         settled = self._ledger.write(settle, [ending for ending, _ in priced], self.retry)
-        self._pause(answers, [alarm for _, alarm in priced if alarm])
+        self._pause_batches([alarm for _, alarm in priced if alarm])
         for batch_id in settled.batches_done:
             tell("batch_done", batch=batch_id)
         return settled
@@ -144,11 +145,15 @@ class Booking:
             tokens_empty_s=rate.reset_tokens_s if rate.remaining_tokens == 0 else None,
         )
 
-    def _pause(self, answers: Sequence[Answer], alarms: Sequence[_Alarm]) -> None:
-        """Account trouble stops the endpoint, a price that cannot be trusted stops its batch."""
+    def _pause_endpoint(self, answers: Sequence[Answer]) -> None:
+        """Account trouble stops the endpoint; before the settlement that queues the jobs again, or they would be
+        sent into the same trouble."""
         for pause in {answer.pause for answer in answers if answer.pause}:
             self._ledger.write(limits.pause_endpoint, self._endpoint, pause.model, pause.kind, pause.message)
             tell("endpoint_paused", endpoint=self._endpoint, model=pause.model, kind=pause.kind)
+
+    def _pause_batches(self, alarms: Sequence[_Alarm]) -> None:
+        """A price that cannot be trusted stops its batch."""
         for alarm in alarms:
             self._ledger.write(control.pause, alarm.batch_id, alarm.reason)
             tell("batch_paused", batch=alarm.batch_id, reason=alarm.reason)

@@ -53,10 +53,17 @@ class Dispatcher:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
-            wait_s = self._round()
+            wait_s = self._try_round()
             if wait_s > 0:
                 self._woken.wait(wait_s)
                 self._listed_at_s = 0.0
+
+    def _try_round(self) -> float:
+        try:
+            return self._round()
+        except Exception as error:  # whatever it is, a worker without its dispatcher would be deaf
+            tell("admission_failed", batch=None, error=repr(error)[:500])
+            return POLL_S
 
     def _round(self) -> float:
         """Give the free slots to the batches in turn. Returns seconds to wait before the next round."""
@@ -68,13 +75,15 @@ class Dispatcher:
             self._slots.give(free)
             return 0
         waits: list[Wait] = []
-        for left, batch_id in zip(range(len(batches), 0, -1), batches, strict=True):
-            share = -(-free // left)
-            admission = self._admit(batch_id, share) if share else Admission([], None)
-            free -= len(admission.admitted)
-            if admission.wait:
-                waits.append(admission.wait)
-        self._slots.give(free)
+        try:
+            for left, batch_id in zip(range(len(batches), 0, -1), batches, strict=True):
+                share = -(-free // left)
+                admission = self._admit(batch_id, share) if share else Admission([], None)
+                free -= len(admission.admitted)
+                if admission.wait:
+                    waits.append(admission.wait)
+        finally:
+            self._slots.give(free)
         return self._pause_s(waits) if len(waits) == len(batches) else _BREATH_S
 
     def _due_batches(self) -> list[str]:

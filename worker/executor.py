@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from jobs.catalogue.prices import PriceBook
-from jobs.errors import LedgerError
+from jobs.errors import LedgerError, UsageError
 from jobs.events import tell
 from jobs.ids import new_worker_id
 from jobs.ledger import control, recovery
@@ -63,31 +63,34 @@ class Executor:
         self.booking = Booking(ledger, open_store(settings.images_url), book, settings.endpoint_url)
         self._only_batch = only_batch
         self._open: dict[str, Admitted] = {}
-        self._in_flight: dict[str, int] = {}
-        self._lock = threading.Lock()  # held through an admission
-        self._counting = threading.Lock()  # never held through one, so that settlement does not wait for it
+        self._tracking = threading.Lock()  # of `_open`; never held through a transaction
+        self._signing = threading.Lock()  # of `worker_id` and `_signed_off`
+        self._signed_off = False
         self._settler = Settler(self.spool, self.booking, self._open, self._on_booked)
         self._network = Network(self._open_endpoint, self._on_answer, settings.in_flight)
         self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
 
     def start(self) -> None:
-        """Register with the ledger and start the threads."""
-        self.register()
+        """Register with the ledger and start the threads. Raises UsageError for a URL or key that cannot work."""
+        try:
+            self._network.start()
+        except UsageError:
+            self.spool.close()
+            raise
+        self._register()
         self._settler.start()
-        self._network.start()
         self._dispatcher.start()
         tell("worker_started", worker=self.worker_id, in_flight=self.settings.in_flight)
 
-    def register(self) -> None:
-        """Enter the ledger as a live worker."""
-        spool = self.spool.folder.name
-        self.ledger.write(recovery.register_worker, self.worker_id, socket.gethostname(), os.getpid(), spool)
-
-    def register_anew(self) -> None:
-        """After being swept: attempts of the old name are others' business now, their late answers still count."""
-        tell("worker_fenced", worker=self.worker_id)
-        self.worker_id = new_worker_id()
-        self.register()
+    def register_anew(self, fenced: str) -> None:
+        """After `fenced` was swept: its attempts are others' business now, their late answers still count. Once,
+        however many threads find it out."""
+        with self._signing:
+            if self._signed_off or self.worker_id != fenced:
+                return
+            tell("worker_fenced", worker=fenced)
+            self.worker_id = new_worker_id()
+            self._register()
 
     def wake(self) -> None:
         """There may be due work: look at once. Thread-safe."""
@@ -108,8 +111,8 @@ class Executor:
         self._network.drop_waiting()
         self._wait_for_calls(grace_s)
         self._network.close()
-        self._disk.shutdown()
         clean = self._settler.close(_LEDGER_PATIENCE_S) and not self._open
+        self._disk.shutdown()
         self._sign_off()
         self.spool.close()
         tell("worker_stopped", worker=self.worker_id, open_attempts=len(self._open))
@@ -120,9 +123,13 @@ class Executor:
         self._hurried.set()
 
     def held_attempts(self) -> tuple[str, ...]:
-        """Attempts this process is answerable for at this moment; taken while nothing is being admitted."""
-        with self._lock:
+        """Attempts this process has in flight or has still to book."""
+        with self._tracking:
             return tuple(self._open)
+
+    def _register(self) -> None:
+        spool = self.spool.folder.name
+        self.ledger.write(recovery.register_worker, self.worker_id, socket.gethostname(), os.getpid(), spool)
 
     def _wait_for_calls(self, grace_s: float | None) -> None:
         ends_s = math.inf if grace_s is None else time.monotonic() + grace_s
@@ -141,33 +148,29 @@ class Executor:
     def _admit(self, batch_id: str, most: int) -> Admission:
         """Admit, and send what was admitted. Trouble with the ledger or the lease counts as a short wait."""
         try:
-            return self._admit_and_send(batch_id, most)
-        except WorkerFenced:
-            self.register_anew()
-            return Admission([], Wait("fenced", "this worker registered anew", 0))
+            try:
+                return self._admit_and_send(batch_id, most)
+            except WorkerFenced as error:
+                self.register_anew(error.worker_id)
+                return Admission([], Wait("fenced", "this worker registered anew", 0))
         except LedgerError as error:
             tell("admission_failed", batch=batch_id, error=type(error).__name__)
             return Admission([], Wait("ledger", "the ledger does not answer", _LEDGER_ASK_AGAIN_MS))
 
     def _admit_and_send(self, batch_id: str, most: int) -> Admission:
-        with self._lock:
-            asked_at_s = boot_clock_s()
-            admission = self.ledger.write(admit, self._claimer(), batch_id, most)
-            self._take_on(batch_id, admission.admitted)
+        asked_at_s = boot_clock_s()
+        admission = self.ledger.write(admit, self._claimer(), batch_id, most)
         if admission.admitted:
+            with self._tracking:
+                self._open.update((one.attempt_id, one) for one in admission.admitted)
             self._network.send([_call(one) for one in admission.admitted], asked_at_s)
         elif admission.wait and admission.wait.reason == "budget":
             return Admission([], self._at_budget(batch_id, admission.wait))
         return admission
 
-    def _take_on(self, batch_id: str, admitted: Sequence[Admitted]) -> None:
-        with self._counting:
-            self._open.update((one.attempt_id, one) for one in admitted)
-            self._in_flight[batch_id] = self._in_flight.get(batch_id, 0) + len(admitted)
-
     def _at_budget(self, batch_id: str, wait: Wait) -> Wait:
         """While calls in flight may still free some of the budget, ask again; then the batch is paused."""
-        if not self._in_flight.get(batch_id) and self.ledger.write(control.stop_at_budget, batch_id):
+        if self.ledger.write(control.stop_at_budget, batch_id):
             tell("batch_paused", batch=batch_id, reason="budget")
         return Wait(wait.reason, wait.message, _BUDGET_ASK_AGAIN_MS)
 
@@ -194,12 +197,17 @@ class Executor:
         self._settler.put(answer)
         self.slots.end()
 
-    def _on_booked(self, attempt_ids: Sequence[str]) -> None:
-        with self._counting:
+    def _on_booked(self, attempt_ids: Sequence[str], queued_again: bool) -> None:
+        with self._tracking:
             for attempt_id in attempt_ids:
-                self._in_flight[self._open.pop(attempt_id).batch_id] -= 1
+                del self._open[attempt_id]
+        if queued_again:
+            self._dispatcher.wake()
 
     def _sign_off(self) -> None:
+        """The timer still beats; from here on a beat that finds this row ended is no reason to register anew."""
+        with self._signing:
+            self._signed_off = True
         try:
             self.ledger.write(recovery.sign_off, self.worker_id)
         except LedgerError as error:

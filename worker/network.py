@@ -10,6 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 
 from jobs.states import Outcome
 from worker.calls import Answer, Call
@@ -34,12 +36,15 @@ class Network:
         self._in_flight = in_flight
         self._waiting: deque[tuple[Call, float]] = deque()
         self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Answer]] = set()
+        self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="imagemill-network", daemon=True)
         self._endpoint: Endpoint | None = None
 
     def start(self) -> None:
+        """Open the endpoint on the new thread. Raises UsageError for a URL or a key that cannot work."""
         self._thread.start()
+        self._opened.result()
 
     def send(self, calls: Sequence[Call], admitted_at_s: float) -> None:
         """Start the calls, admitted at that moment of `boot_clock_s`. Thread-safe."""
@@ -59,7 +64,13 @@ class Network:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._open())
+        try:
+            self._loop.run_until_complete(self._open())
+        except Exception as error:
+            self._loop.close()
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(None)
         self._loop.run_forever()
         self._loop.run_until_complete(self._close())
         self._loop.close()
@@ -84,17 +95,16 @@ class Network:
             if boot_clock_s() - admitted_at_s > SEND_WITHIN_S:
                 self._on_answer(_not_sent(call, "sent_too_late"))
                 continue
-            task = self._loop.create_task(self._one(call))
+            assert self._endpoint is not None
+            task = self._loop.create_task(self._endpoint.call(call))
             self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, call))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, call: Call, task: asyncio.Task[Answer]) -> None:
+        """A call answers even when it is cancelled, except one that was cancelled before its first step."""
         self._tasks.discard(task)
+        self._on_answer(_not_sent(call, "stopped_before_sending") if task.cancelled() else task.result())
         self._fill()
-
-    async def _one(self, call: Call) -> None:
-        assert self._endpoint is not None
-        self._on_answer(await self._endpoint.call(call))
 
     def _drop_waiting(self) -> None:
         while self._waiting:

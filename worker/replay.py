@@ -6,7 +6,7 @@ waiting for their leases; whatever they left open and did not own may have been 
 
 from contextlib import closing
 
-from jobs.errors import LedgerError
+from jobs.errors import LedgerAway
 from jobs.events import tell
 from jobs.ledger import recovery
 from jobs.ledger.admission import read_admitted
@@ -15,12 +15,13 @@ from worker.spool import AbandonedSpool, Group, abandoned
 
 
 def replay_abandoned(executor: Executor) -> None:
-    """Replay every folder under this process's spool root that nobody holds."""
+    """Replay every folder under this process's spool root that nobody holds. A folder that cannot be replayed
+    stays, is named in the log, and is tried again the next time; the others do not wait for it."""
     for spool in abandoned(executor.settings.spool_dir):
         with closing(spool):
             try:
                 _replay(executor, spool)
-            except (LedgerError, OSError) as error:
+            except Exception as error:  # a damaged file, a missing part, a ledger that is away
                 tell("spool_not_replayed", spool=spool.owner, error=repr(error)[:500])
 
 
@@ -32,9 +33,17 @@ def _replay(executor: Executor, spool: AbandonedSpool) -> None:
 
 
 def _book(executor: Executor, spool: AbandonedSpool, group: Group) -> int:
+    """Book one group and forget it. One that cannot be booked keeps its files; its attempts become unknown, which
+    a later replay resolves. Raises LedgerAway."""
     with executor.ledger.read() as tx:
         admitted = read_admitted(tx, [answer.attempt_id for answer in group.answers])
     answers = [answer for answer in group.answers if answer.attempt_id in admitted]
-    settled = executor.booking.book(answers, admitted, spool.folder)
+    try:
+        settled = executor.booking.book(answers, admitted, spool.folder)
+    except LedgerAway:
+        raise
+    except Exception as error:
+        tell("spool_not_replayed", spool=spool.owner, error=repr(error)[:500])
+        return 0
     spool.release(group)
     return settled.attempts

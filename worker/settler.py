@@ -1,21 +1,24 @@
 """The thread that makes answers safe and books them: own in the spool, publish, settle, release.
 
 Answers come in from the network thread and are handled in groups, whatever has arrived. Once owned, an answer is
-never lost: a ledger that is away is waited for, and a process that dies leaves the group to a replay.
+never lost: a ledger that is away is waited for, and a process that dies leaves the group to a replay. One that
+cannot be owned ends as unknown at once.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 
 from jobs.errors import LedgerAway
 from jobs.events import tell
 from jobs.ledger.admission import Admitted
 from jobs.ledger.engine import RolledBack
+from jobs.states import Outcome
 from worker.booking import Booking
 from worker.calls import Answer
-from worker.spool import Spool
+from worker.spool import Group, Spool
 
 _MOST_PER_GROUP = 300
 _LONGEST_WAIT_S = 10.0
@@ -23,14 +26,14 @@ _LONGEST_WAIT_S = 10.0
 
 class Settler:
     """Owns one thread. `admitted` is the executor's map of open attempts; `on_booked` is told, on the settler's
-    thread, which of them are booked."""
+    thread, which of them are booked, and whether any of their jobs is queued again."""
 
     def __init__(
         self,
         spool: Spool,
         booking: Booking,
         admitted: Mapping[str, Admitted],
-        on_booked: Callable[[Sequence[str]], None],
+        on_booked: Callable[[Sequence[str], bool], None],
     ) -> None:
         self._spool = spool
         self._booking = booking
@@ -85,16 +88,18 @@ class Settler:
         return group, False
 
     def _handle(self, answers: list[Answer]) -> None:
-        try:
-            owned = self._spool.own(answers)
-        except OSError as error:
-            # Not owned, so not booked: the attempts end as unknown. A second fsync after a failed one proves
-            # nothing, so there is none.
-            tell("answer_not_kept", attempts=[answer.attempt_id for answer in answers], error=str(error))
-            return
+        owned, answers = self._own(answers)
         if self._book_patiently(answers):
-            self._spool.release(owned)
-            self._on_booked([answer.attempt_id for answer in answers])
+            self._release(owned)
+
+    def _own(self, answers: list[Answer]) -> tuple[Group, list[Answer]]:
+        """The group as the spool owns it, and the answers to book: those it could not keep are in doubt now. A
+        second fsync after a failed one proves nothing, so there is none."""
+        try:
+            return self._spool.own(answers), answers
+        except Exception as error:
+            tell("answer_not_kept", attempts=[answer.attempt_id for answer in answers], error=str(error))
+            return Group(None, ()), [_not_kept(answer, error) for answer in answers]
 
     def _book_patiently(self, answers: list[Answer]) -> bool:
         """Book the group; if that fails, one by one, so that a single bad one cannot hold up the others."""
@@ -116,17 +121,39 @@ class Settler:
 
     def _try(self, answers: list[Answer]) -> "_Booked":
         try:
-            self._booking.book(answers, self._admitted, self._spool.folder)
+            settled = self._booking.book(answers, self._admitted, self._spool.folder)
         except (LedgerAway, RolledBack) as error:
             tell("settlement_failed", attempts=len(answers), error=type(error).__name__)
             return _Booked.LEDGER_AWAY
         except Exception as error:  # whatever it is, the thread that books answers must not end by it
             tell("settlement_failed", attempts=len(answers), error=repr(error)[:500])
             return _Booked.NO
+        self._on_booked([answer.attempt_id for answer in answers], settled.attempts > settled.jobs_ended)
         return _Booked.YES
+
+    def _release(self, owned: Group) -> None:
+        try:
+            self._spool.release(owned)
+        except OSError as error:  # a replay finds it settled and removes it
+            tell("answer_not_released", error=str(error))
 
 
 class _Booked(Enum):
     YES = "yes"
     NO = "no"
     LEDGER_AWAY = "ledger_away"
+
+
+def _not_kept(answer: Answer, error: Exception) -> Answer:
+    """What is left of an answer that could not be made safe: nothing to lose, or a call that may have been paid."""
+    if not (answer.images or answer.usage):
+        return answer
+    return replace(
+        answer,
+        outcome=Outcome.UNKNOWN,
+        error_kind="answer_not_kept",
+        error_message=f"the answer came, but the spool could not keep it: {error}"[:500],
+        images=(),
+        usage=None,
+        retryable=False,
+    )

@@ -1,6 +1,7 @@
-"""The timer of a worker process: heartbeat, sweep, and replay of dead processes' spools.
+"""The timers of a worker process: its heartbeat, and beside it the sweep and the replay of dead processes' spools.
 
-One thread. Every step may fail when the ledger is away; the next period tries again.
+Two threads, so that a long replay never delays a beat. Every step may fail when the ledger is away; the next
+period tries again.
 """
 
 import threading
@@ -13,7 +14,8 @@ from worker.executor import Executor
 from worker.replay import replay_abandoned
 
 BEAT_EVERY_S = 10.0
-_STEP_S = 5.0
+LOOK_EVERY_S = 5.0
+"""For a sweep to win, and for spools of processes that died on this machine."""
 
 
 class Timer:
@@ -22,46 +24,54 @@ class Timer:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="imagemill-timer", daemon=True)
+        self._threads = (
+            self._thread("imagemill-heartbeat", BEAT_EVERY_S, self._beat, "heartbeat_failed"),
+            self._thread("imagemill-sweep", LOOK_EVERY_S, self._look, "sweep_failed"),
+        )
 
     def start(self) -> None:
+        """Replay what is there already, the heart beating meanwhile, then look for more."""
+        heartbeat, sweep = self._threads
+        heartbeat.start()
         replay_abandoned(self._executor)
-        self._thread.start()
+        sweep.start()
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
-    def _run(self) -> None:
-        steps = 0
-        while not self._stop.wait(_STEP_S if steps else 0.5):
-            if steps * _STEP_S % BEAT_EVERY_S == 0:
-                self._try("heartbeat_failed", self._beat)
-            self._try("sweep_failed", self._sweep)
-            steps += 1
+    def _thread(self, name: str, every_s: float, step: Callable[[], None], failed: str) -> threading.Thread:
+        return threading.Thread(target=self._run, args=(every_s, step, failed), name=name, daemon=True)
 
-    def _try(self, event: str, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except (LedgerError, OSError) as error:
-            tell(event, worker=self._executor.worker_id, error=type(error).__name__)
+    def _run(self, every_s: float, step: Callable[[], None], failed: str) -> None:
+        while not self._stop.wait(every_s):
+            try:
+                step()
+            except (LedgerError, OSError) as error:
+                tell(failed, worker=self._executor.worker_id, error=type(error).__name__)
+            except Exception as error:  # whatever it is, a worker without its timers would be taken for dead
+                tell(failed, worker=self._executor.worker_id, error=repr(error)[:500])
 
     def _beat(self) -> None:
         executor = self._executor
-        held = executor.held_attempts()
-        alive = executor.ledger.write(recovery.beat, executor.worker_id, in_flight=executor.slots.in_use)
-        if not alive:
-            executor.register_anew()
-        elif freed := executor.ledger.write(
-            recovery.release_unsent, executor.worker_id, held, executor.booking.retry
-        ):
-            tell("attempts_never_sent", worker=executor.worker_id, attempts=freed)
+        worker_id, held = executor.worker_id, executor.held_attempts()
+        if not executor.ledger.write(recovery.beat, worker_id, in_flight=executor.slots.in_use):
+            executor.register_anew(worker_id)
+        elif freed := executor.ledger.write(recovery.release_unsent, worker_id, held, executor.booking.retry):
+            tell("attempts_never_sent", worker=worker_id, attempts=freed)
+
+    def _look(self) -> None:
+        replay_abandoned(self._executor)
+        if self._executor.ledger.write(recovery.win_sweep, self._executor.worker_id):
+            self._sweep()
 
     def _sweep(self) -> None:
+        """A portion at a time, until nothing is found: settlements get their turn between."""
         executor = self._executor
-        if not executor.ledger.write(recovery.win_sweep):
-            return
-        swept = executor.ledger.write(recovery.sweep, executor.worker_id, executor.booking.retry)
-        if swept.workers or swept.attempts:
+        while not self._stop.is_set():
+            swept = executor.ledger.write(recovery.sweep, executor.worker_id, executor.booking.retry)
+            if not (swept.workers or swept.attempts):
+                return
             tell("sweep_closed", workers=list(swept.workers), attempts=swept.attempts)
-        replay_abandoned(executor)

@@ -66,16 +66,19 @@ def sign_off(tx: Connection, worker_id: str) -> None:
     tx.execute(update(workers).where(*mine).values(ended_at=clock.now(tx), in_flight=0))
 
 
-def win_sweep(tx: Connection, every_ms: int = SWEEP_EVERY_MS) -> bool:
-    """One worker of all that ask wins the sweep of this period."""
-    insert_missing(tx, duties, [{"name": "sweep", "done_at": 0}])
+def win_sweep(tx: Connection, sweeper_id: str, every_ms: int = SWEEP_EVERY_MS) -> bool:
+    """One worker of all that ask wins the sweep of this period; never one that may not judge."""
     now = clock.now(tx)
+    if not _steady(tx, sweeper_id, now):
+        return False
+    insert_missing(tx, duties, [{"name": "sweep", "done_at": 0}])
     due = update(duties).where(duties.c.name == "sweep", duties.c.done_at <= now - every_ms)
     return tx.execute(due.values(done_at=now)).rowcount == 1
 
 
 def sweep(tx: Connection, sweeper_id: str, retry: RetryDecision) -> Swept:
-    """Close what dead workers and passed deadlines left open, at most some hundred attempts at a time."""
+    """Close what dead workers and passed deadlines left open, at most some hundred attempts at a time: call it
+    until it finds none."""
     now = clock.now(tx)
     if not _steady(tx, sweeper_id, now):
         return Swept((), 0)
@@ -92,7 +95,10 @@ def close_spool(tx: Connection, spool: str, retry: RetryDecision) -> int:
     mine = select(workers.c.id).where(workers.c.spool == spool)
     gone = update(workers).where(workers.c.spool == spool, workers.c.ended_at.is_(None))
     tx.execute(gone.values(ended_at=clock.now(tx), in_flight=0))
-    return _close_open(tx, attempts.c.worker_id.in_(mine), "worker_lost", retry)
+    closed = 0
+    while found := _close_open(tx, attempts.c.worker_id.in_(mine), "worker_lost", retry):
+        closed += found
+    return closed
 
 
 def release_unsent(tx: Connection, worker_id: str, held: Sequence[str], retry: RetryDecision) -> int:
