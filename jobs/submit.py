@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from jobs.catalogue.prices import PriceBook
-from jobs.errors import Conflict, UsageError
+from jobs.errors import Conflict, LedgerError, UsageError
 from jobs.ids import new_batch_id
 from jobs.ledger import intake
 from jobs.ledger.engine import Ledger
@@ -90,7 +91,8 @@ def submit(
             return Submission(None, 0, False, check)
         return _open(ledger, loading, fingerprint, policy, check)
     except BaseException:
-        ledger.write(intake.discard_batch, loading.batch_id)
+        with suppress(LedgerError):  # what stays under loading never runs, and is cleared away later
+            ledger.write(intake.discard_batch, loading.batch_id)
         raise
 
 

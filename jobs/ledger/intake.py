@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from jobs.errors import Conflict
 from jobs.ledger import clock
 from jobs.ledger.engine import insert_missing
 from jobs.ledger.schema import batches, budgets, job_tallies, jobs, tag_sets
@@ -91,7 +92,8 @@ def open_batch(tx: Connection, batch_id: str, by_model: Counter[str], cap_nano: 
     tx.execute(insert(job_tallies), tallies)
     opened = {"state": BatchState.OPEN.value, "opened_at": now, "jobs": by_model.total()}
     loading = (batches.c.id == batch_id, batches.c.state == BatchState.LOADING)
-    tx.execute(update(batches).where(*loading).values(**opened))
+    if not tx.execute(update(batches).where(*loading).values(**opened)).rowcount:
+        raise Conflict(f"batch {batch_id} is not loading any more: it was opened, or cleared away as abandoned")
 
 
 def discard_batch(tx: Connection, batch_id: str) -> None:
