@@ -77,6 +77,7 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
     --budget sets the batch's wall anew."""
     from jobs.ledger import control
     from jobs.ledger.limits import resume_endpoints
+    from jobs.report.words import counted
 
     if budget is not None and batch is None:
         raise UsageError("--budget needs a BATCH: imagemill resume BATCH --budget USD")
@@ -88,7 +89,9 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
             model = f" for {one.model}" if one.model else ""
             say(f"endpoint{model} goes on after: {one.kind}: {one.message}")
         if batch_id is None:
-            _answer(as_json, {"endpoint_pauses_lifted": len(lifted)}, f"{len(lifted)} endpoint pauses lifted")
+            _answer(
+                as_json, {"endpoint_pauses_lifted": len(lifted)}, f"{counted(len(lifted), 'endpoint pause')} lifted"
+            )
             return
         if budget is not None:
             ledger.write(control.set_budget, batch_id, budget)

@@ -93,7 +93,7 @@ def _tables(tx: Transaction, settings: Settings) -> Iterator[Finding]:
     yield _clock(tx)
     yield from _models(health.models_in_use(tx), settings)
     for pause in list_pauses(tx):
-        told = f"{pause.kind}: {pause.message}; then `imagemill resume`"
+        told = f"{pause.kind}: {pause.message.rstrip('.')}: `imagemill resume`"
         yield Finding(f"endpoint paused{f' for {pause.model}' if pause.model else ''}", "bad", told)
 
 

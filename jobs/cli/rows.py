@@ -151,5 +151,5 @@ def _cells(row: dict[str, Any], columns: tuple[str, ...]) -> list[str | int | No
             nano = row[name + _MONEY]
             cells.append(None if nano is None else usd(nano))
         else:
-            cells.append(row[name])
+            cells.append("open" if name == "outcome" and row[name] is None else row[name])
     return cells

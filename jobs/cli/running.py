@@ -62,6 +62,8 @@ def run(manifest: str, dry_run: bool, problems: Path, progress: str, as_json: bo
     Ctrl-C once finishes the calls in flight, twice leaves at once: those calls are then unknown, maybe paid."""
     if dry_run:
         return dry(_file(manifest), policy, problems, as_json)
+    if not _is_batch(manifest):
+        _file(manifest)
     settings = read_settings()
     with open_ledger(settings, make=True) as ledger:
         submission = _submission(ledger, settings, manifest, policy, problems)
@@ -78,12 +80,14 @@ def _submission(
 ) -> "Submission":
     from jobs.submit import Submission
 
-    if Path(manifest).is_file():
+    if not _is_batch(manifest):
         return record(ledger, settings, Path(manifest), policy, problems)
-    if manifest != "last" and not manifest.startswith("b_"):
-        _file(manifest)
     batch_id = the_batch(ledger, manifest)
     return Submission(batch_id, _standing(ledger, batch_id).total_jobs, duplicate=True, check=None)
+
+
+def _is_batch(manifest: str) -> bool:
+    return (manifest == "last" or manifest.startswith("b_")) and not Path(manifest).is_file()
 
 
 def _file(manifest: str) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from jobs.errors import ImagemillError
+from jobs.errors import ImagemillError, LedgerAway
 
 INTERRUPTED = 130
 
@@ -27,7 +27,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except ImagemillError as error:
-        click.echo(f"error: {_plain(str(error))}", err=True)
+        hint = "; check IMAGEMILL_DATABASE_URL with `imagemill doctor`" if isinstance(error, LedgerAway) else ""
+        click.echo(f"error: {_plain(str(error))}{hint}", err=True)
         return error.exit_code
     except Exception as error:
         return _unexpected(error)

@@ -25,9 +25,7 @@ _UNREACHED = f"never sent: check IMAGEMILL_ENDPOINT_URL with `imagemill doctor`,
 
 _ADVICE = {
     **dict.fromkeys(("moderation_blocked", "content_policy_violation", "content_filter"), _REWORD),
-    **dict.fromkeys(
-        ("billing", "billing_hard_limit_reached", "insufficient_quota", "billing_not_active"), _ACCOUNT
-    ),
+    **dict.fromkeys(("billing", "billing_hard_limit_reached", "insufficient_quota"), _ACCOUNT),
     **dict.fromkeys(("invalid_value", "invalid_type", "unknown_parameter", "string_above_max_length"), _NEVER),
     **dict.fromkeys(("connect_failed", "connect_timeout", "dns_failed", "tls_failed", "proxy_failed"), _UNREACHED),
     **dict.fromkeys(("not_an_image", "image_cut", "image_empty", "image_header", "images_missing"), _BAD_PICTURE),

@@ -17,7 +17,7 @@ def next_steps(before: Standing, after: Standing) -> Iterator[str]:
     if after.state == BatchState.PAUSED:
         yield _paused(after)
     elif after.waiting_for and after.waiting_for.startswith("endpoint paused"):
-        yield f"{after.waiting_for}; then: imagemill resume {batch}"
+        yield f"{after.waiting_for.rstrip('.')}: imagemill resume {batch}"
     elif after.jobs["queued"]:
         yield f"{counted(after.jobs['queued'], 'job')} left; go on: imagemill run {batch}"
     yield from _unlucky(after)

@@ -18,7 +18,7 @@ _WORDS = (
 def panel_lines(standing: Standing, seen: Glimpse, width: int) -> list[str]:
     """Four or five lines, none longer than `width`; the second begins with the bar."""
     lines = [_counts(standing, width), _bar(standing, seen, width), _money(standing)]
-    lines.append(_details(standing, seen))
+    lines.append(_details(standing, seen, width))
     if standing.waiting_for and standing.state != BatchState.PAUSED:
         lines.append(f"waiting: {standing.waiting_for}")
     return [shortened(escaped(line), width) for line in lines]
@@ -86,7 +86,8 @@ def projection(standing: Standing) -> str | None:
     return f"{usd_brief(standing.confirmed_nano * standing.total_jobs // ended)} (measured)"
 
 
-def _details(standing: Standing, seen: Glimpse) -> str:
+def _details(standing: Standing, seen: Glimpse, width: int) -> str:
+    """What happened last, and the command at hand, which stays whole where the line is too long."""
     parts = []
     if seen.last_custom_id is not None:
         charged = f" {usd_brief(seen.last_charged_nano)}" if seen.last_charged_nano else ""
@@ -94,8 +95,12 @@ def _details(standing: Standing, seen: Glimpse) -> str:
         parts.append(f"last: {shortened(seen.last_custom_id, 30)} {word}{charged}")
     if seen.causes:
         parts.append("top causes: " + " · ".join(f"{kind} ×{number}" for kind, number in seen.causes))
+    told, hint = "   ".join(parts), _hint(standing)
+    room = width - len(hint) - 3
+    return "   ".join(part for part in (shortened(told, room) if room > 12 else "", hint) if part)
+
+
+def _hint(standing: Standing) -> str:
     if standing.state == BatchState.PAUSED:
-        parts.append(f"{standing.waiting_for}   go on: imagemill resume {standing.batch}")
-    elif standing.state == BatchState.OPEN:
-        parts.append(f"pause: imagemill pause {standing.batch}")
-    return "   ".join(parts)
+        return f"{standing.waiting_for}   go on: imagemill resume {standing.batch}"
+    return f"pause: imagemill pause {standing.batch}" if standing.state == BatchState.OPEN else ""
