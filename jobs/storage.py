@@ -61,9 +61,7 @@ def open_store(url: str) -> LocalStore:
     return LocalStore(Path(unquote(rest.path) if scheme else url).expanduser())
 
 
-def image_name(
-    batch: str, row: int, custom_id: str, attempt_id: str, index: int, extension: str
-) -> str:
+def image_name(batch: str, row: int, custom_id: str, attempt_id: str, index: int, extension: str) -> str:
     """`<batch>/<row>_<custom_id made safe>_<attempt>_<index>.<extension>`.
 
     Unique by row, attempt and index; the custom_id only helps the reader.

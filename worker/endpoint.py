@@ -202,6 +202,9 @@ class Endpoint:
                     piece, held = bytes(held), bytearray()
                     await self._disk.run(decoder.feed, piece)
         except (httpx.HTTPError, aiohttp.ClientError):
+            piece, held = bytes(held), bytearray()
+            with suppress(DecodeError):
+                await self._disk.run(decoder.feed, piece)
             if not decoder.complete(call.n):
                 raise
         return await self._disk.run(decoder.finish, bytes(held))

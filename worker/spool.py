@@ -52,7 +52,9 @@ class Spool:
         return self.folder / _checked(name)
 
     def own(self, answers: Iterable[Answer]) -> Group:
-        """Make answers durable; after this a crash costs none of them. Raises OSError: then nothing is owned.
+        """Make answers durable; after this a crash costs none of them.
+
+        Raises OSError: then none of them may be booked, and a second fsync would prove nothing.
 
         Only what was paid for is written down: answers with images or with usage.
         """

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from base64 import b64encode
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_the_completed_image_is_kept_and_partial_ones_are_counted(tmp_path: Path
 def test_any_split_and_any_line_end_gives_the_same(newline: bytes, cuts: list[int], scanned: bool) -> None:
     stream = b"\xef\xbb\xbf" + STREAM.replace(b"\n", newline)
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    pieces = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in pairwise(edges)]
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         if scanned:
             patch.setattr(answer, "WHOLE_BYTES", 20)
