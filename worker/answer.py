@@ -15,7 +15,7 @@ import msgspec
 
 from worker.parts import Base64Text, Broken, Part, Parts
 from worker.scan import DecodeError, Scanner, check_depth
-from worker.scrub import bounded, storable
+from worker.scrub import bounded, storable, without_secret
 
 WHOLE_BYTES = 256 << 10
 """Documents up to this size are parsed in one go."""
@@ -93,7 +93,7 @@ class Document:
     def __init__(self, parts: Parts, *, max_bytes: int, secret: str = "") -> None:
         self._parts = parts
         self._max_bytes = max_bytes
-        self._secret = secret.encode()
+        self._secret = secret
         self._size = 0
         self._head = bytearray()
         self._scanner: Scanner | None = None
@@ -123,19 +123,21 @@ class Document:
     def finish(self) -> Parsed:
         """Parse the document, after its last byte. Raises DecodeError."""
         if self._scanner is not None:
-            return self._parsed(_parse(self._hide(self._scanner.finish())), self._scanned_image)
-        body = self._hide(self._text())
+            rest = self._scanner.finish()
+            return self._parsed(_parse(rest), rest, self._scanned_image)
+        body = self._text()
         try:
             value = msgspec.json.decode(body)
         except (ValueError, RecursionError):
             value = _parse_oddly(body)
-        return self._parsed(value, self._decode)
+        return self._parsed(value, body, self._decode)
 
-    def _parsed(self, value: Any, image_of: Callable[[str], Part | Broken]) -> Parsed:
+    def _parsed(self, value: Any, text: bytes, image_of: Callable[[str], Part | Broken]) -> Parsed:
         if not isinstance(value, dict):
             raise DecodeError("not_an_answer", "the answer is JSON, but no object")
-        items = tuple(_item(element, image_of) for element in _elements(value))
         check_depth(value)
+        value = self._hide(value, text)
+        items = tuple(_item(element, image_of) for element in _elements(value))
         return Parsed(value, items)
 
     def _begin_image(self) -> tuple[str, Callable[[bytes], None], Callable[[], None]]:
@@ -150,9 +152,9 @@ class Document:
         image.feed(text.encode("utf-8", "surrogatepass"))
         return image.finish()
 
-    def _hide(self, text: bytes) -> bytes:
+    def _hide(self, value: Any, text: bytes) -> Any:
         """An endpoint that echoes the key must not bring it into the ledger."""
-        return text.replace(self._secret, b"[secret]") if self._secret and self._secret in text else text
+        return without_secret(value, self._secret) if self._secret and self._secret.encode() in text else value
 
 
 def decoded(value: dict[str, Any], items: tuple[Item, ...]) -> Decoded:

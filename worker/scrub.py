@@ -22,6 +22,7 @@ _UNSAFE = re.compile(
     r"\u200b-\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\u061c\ufeff"  # invisible and direction marks
     r"\ud800-\udfff]"  # lone surrogates, which no database takes
 )
+_NEVER_KEPT = frozenset({"b64_json", "url"})
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -45,6 +46,22 @@ def storable(value: Any) -> Any:
             return [storable(inner) for inner in value]
         case float() if not math.isfinite(value):
             return None
+    return value
+
+
+def without_secret(value: Any, secret: str) -> Any:
+    """The same JSON value with `secret` gone from every text, but for what is used and never kept: image bytes
+    and the places they are fetched from."""
+    match value:
+        case str():
+            return value.replace(secret, "[secret]")
+        case dict():
+            return {
+                name: inner if name in _NEVER_KEPT else without_secret(inner, secret)
+                for name, inner in value.items()
+            }
+        case list():
+            return [without_secret(inner, secret) for inner in value]
     return value
 
 

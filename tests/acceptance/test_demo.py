@@ -14,7 +14,13 @@ CHECKOUT = Path(__file__).parents[2]
 def run_demo(folder: Path) -> str:
     environment = os.environ | {"DEMO_DATA": str(folder)}
     done = subprocess.run(
-        ["sh", "scripts/demo"], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False, timeout=300
+        ["sh", "scripts/demo"],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

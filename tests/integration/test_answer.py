@@ -225,6 +225,14 @@ def test_an_echoed_key_is_kept_nowhere(folder: Path, monkeypatch: pytest.MonkeyP
     assert "canary-7" not in repr(decoded)
 
 
+def test_a_key_that_happens_to_stand_in_an_image_leaves_its_bytes_alone(folder: Path) -> None:
+    image = picture()
+    letter = b64encode(image).decode()[40]
+    decoded = decode(folder, [text(image, echo=f"key {letter}")], secret=letter)
+    assert isinstance(decoded.items[0].image, Part)
+    assert decoded.facts["echo"] == "[secret]".join(f"key {letter}".split(letter))
+
+
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5),

@@ -23,7 +23,7 @@ HOMES = {
     "httpx": ("worker/endpoint.py", "worker/download.py"),
     "httpx_aiohttp": ("worker/endpoint.py", "worker/download.py"),
     "aiohttp": ("worker/endpoint.py", "worker/download.py", "worker/simulator/"),
-    "PIL": ("worker/simulator/",),
+    "PIL": ("worker/simulator/", "jobs/report/thumbnails.py"),
     "click": ("jobs/cli/", "worker/simulator/__main__.py"),
     "worker.simulator": ("jobs/cli/", "worker/simulator/"),
     "worker": ("jobs/cli/", "worker/"),
