@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from jobs import files
@@ -28,6 +29,7 @@ from tests.integration.scripted_server import (
 )
 from tests.integration.test_sse import event
 from tests.pictures import USAGE, document, noise, picture, text
+from worker import endpoint
 from worker.calls import Answer, Call
 from worker.endpoint import Endpoint
 from worker.spool import Spool
@@ -263,12 +265,31 @@ def test_a_lost_connection_is_not_sent_again_by_the_client(tmp_path: Path) -> No
     asyncio.run(main())
 
 
+def test_every_error_of_the_library_has_its_word() -> None:
+    """Except those of parts that are not used: foreign URLs, redirects, upload trackers, web sockets."""
+    unused = (
+        aiohttp.InvalidURL,
+        aiohttp.NonHttpUrlClientError,
+        aiohttp.RedirectClientError,
+        aiohttp.WSMessageTypeError,
+        aiohttp.client_exceptions.UploadAbortedError,
+    )
+    families = tuple(family for family, _ in endpoint._KINDS)
+    errors = [thing for thing in vars(aiohttp.client_exceptions).values() if isinstance(thing, type)]
+    nameless = {
+        error
+        for error in errors
+        if issubclass(error, aiohttp.ClientError) and not issubclass(error, (*families, *unused))
+    }
+    assert nameless == {aiohttp.ClientError}
+
+
 # Being stopped
 
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for knows no event
             await asyncio.sleep(0.005)
 
 

@@ -67,5 +67,5 @@ def test_a_relative_path_is_made_absolute() -> None:
     "url", ["", "s3://bucket/x", "gs://b", "https://host/x", "file://server/share", "file:images"]
 )
 def test_other_stores_are_refused_with_what_is_supported(url: str) -> None:
-    with pytest.raises(UsageError, match="path|file:///"):
+    with pytest.raises(UsageError, match=r"path|file:///"):
         open_store(url)
