@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import msgspec
 
@@ -164,15 +165,15 @@ class Executor:
             with self._tracking:
                 self._open.update((one.attempt_id, one) for one in admission.admitted)
             self._network.send([_call(one) for one in admission.admitted], asked_at_s)
-        elif admission.wait and admission.wait.reason == "budget":
-            return Admission([], self._at_budget(batch_id, admission.wait))
+        if admission.wait and admission.wait.reason == "budget":
+            return self._at_budget(batch_id, admission, admission.wait)
         return admission
 
-    def _at_budget(self, batch_id: str, wait: Wait) -> Wait:
+    def _at_budget(self, batch_id: str, admission: Admission, wait: Wait) -> Admission:
         """While calls in flight may still free some of the budget, ask again; then the batch is paused."""
-        if self.ledger.write(control.stop_at_budget, batch_id):
+        if not admission.admitted and self.ledger.write(control.stop_at_budget, batch_id):
             tell("batch_paused", batch=batch_id, reason="budget")
-        return Wait(wait.reason, wait.message, _BUDGET_ASK_AGAIN_MS)
+        return Admission(admission.admitted, replace(wait, for_ms=_BUDGET_ASK_AGAIN_MS))
 
     def _claimer(self) -> Claimer:
         chosen = self.settings

@@ -61,6 +61,9 @@ class Wait:
     for_ms: int | None = None
 
 
+_NOTHING_QUEUED = Wait("done", "nothing is queued")
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     admitted: list[Admitted]
@@ -87,7 +90,7 @@ def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admissi
         return Admission([], closed)
     models = _queued_models(tx, batch_id)
     if not models:
-        return Admission([], Wait("done", "nothing is queued"))
+        return Admission([], _NOTHING_QUEUED)
     room_nano = _room(tx, batch_id)
     claimed: list[AnyRow] = []
     waits: list[Wait] = []
@@ -216,12 +219,16 @@ def _due(tx: Connection, batch_id: str, model: str, now: int, most: int) -> Sequ
     return tx.execute(statement).all()
 
 
-def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait | None:
+def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait:
+    """Why there are no more due jobs: those that were due are being claimed."""
     statement = select(func.min(jobs.c.due_at)).where(
-        jobs.c.batch_id == batch_id, jobs.c.model == model, jobs.c.state == JobState.QUEUED
+        jobs.c.batch_id == batch_id,
+        jobs.c.model == model,
+        jobs.c.state == JobState.QUEUED,
+        jobs.c.due_at > now,
     )
     first = tx.execute(statement).scalar()
-    return None if first is None else Wait("not_due", "waiting for a retry's due time", max(0, first - now))
+    return _NOTHING_QUEUED if first is None else Wait("not_due", "waiting for a retry's due time", first - now)
 
 
 def _room(tx: Connection, batch_id: str) -> int:
@@ -314,11 +321,9 @@ def _attempt_row(claimer: Claimer, one: Admitted, now: int) -> dict[str, Any]:
 
 
 def _most_telling(waits: Sequence[Wait]) -> Wait | None:
-    """The budget's, since it needs a person; else the one that ends first, or any where none has a known end."""
-    for wait in waits:
-        if wait.reason == "budget":
-            return wait
-    timed = [wait for wait in waits if wait.for_ms is not None]
-    if timed:
-        return min(timed, key=lambda wait: wait.for_ms or 0)
-    return waits[0] if waits else None
+    """The budget's, since it needs a person; else the one that ends first; else any that still has jobs."""
+
+    def rank(wait: Wait) -> tuple[bool, bool, bool, int]:
+        return wait.reason != "budget", wait.for_ms is None, wait.reason == "done", wait.for_ms or 0
+
+    return min(waits, key=rank, default=None)
