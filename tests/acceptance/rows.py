@@ -69,7 +69,9 @@ AFTER_A_RETRY = (
     Kind("429 twice", 6, MINI, "429 0.1 x2", outcomes=("throttled", "throttled", "succeeded")),
     Kind("503", 6, MINI, "503 0.2 x1", outcomes=("throttled", "succeeded")),
     Kind("529", 4, MINI, "529 0.2 x1", outcomes=("throttled", "succeeded")),
-    Kind("gateway 429", 2, MINI | {"model": "gpt-image-1.5"}, "gateway-429 x1", outcomes=("throttled", "succeeded")),
+    Kind(
+        "gateway 429", 2, MINI | {"model": "gpt-image-1.5"}, "gateway-429 x1", outcomes=("throttled", "succeeded")
+    ),
     Kind("429, 500", 4, MINI, "429 0.1 x1]] [[sim: 500 x1", outcomes=("throttled", "errored", "succeeded")),
 )
 WITHOUT_IMAGES = (

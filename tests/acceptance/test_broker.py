@@ -1,0 +1,123 @@
+"""The broker carries wake-ups only: wiped, restarted, silent, gone or lied to, it costs seconds and never a job."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+from tests.acceptance.mill import Mill
+from tests.acceptance.rows import plain_rows
+from tests.acceptance.waiting import wait_until
+from tests.services import RedisServer
+
+QUEUE = "imagemill"
+SLOW = "delay 0.5"
+"""Long enough that something is in flight whenever the broker is touched."""
+
+
+def test_a_wiped_broker_costs_no_job_and_no_second_call(grown_mill: Mill, redis_server: RedisServer) -> None:
+    mill = grown_mill
+    workers = [mill.start_worker(), mill.start_worker()]
+    mill.submit(plain_rows(160, SLOW))
+    wait_until(lambda: mill.settled_jobs() > 40, 30, mill.tails)
+    redis_server.flushall()
+    mill.wait_done(160, 60)
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert_each_was_called_once(mill, 160)
+
+
+def test_a_worker_that_starts_after_the_broker_was_wiped_finds_the_work(
+    grown_mill: Mill, redis_server: RedisServer
+) -> None:
+    mill = grown_mill
+    mill.submit(plain_rows(40))
+    redis_server.flushall()
+    worker = mill.start_worker()
+    mill.wait_done(40, 30)
+    assert worker.stop() == 0
+    assert_each_was_called_once(mill, 40)
+
+
+def test_a_worker_survives_two_broker_restarts_with_calls_in_flight_and_is_woken_again(
+    grown_mill: Mill, redis_server: RedisServer
+) -> None:
+    mill = grown_mill
+    worker = mill.start_worker()
+    mill.submit(plain_rows(120, SLOW))
+    for settled in (20, 60):
+        wait_until(lambda least=settled: mill.settled_jobs() > least and mill.calls_in_flight() > 0, 30, mill.tails)
+        redis_server.restart()
+    mill.wait_done(120, 60)
+    assert worker.running, worker.tail()
+    mill.submit(plain_rows(8), "--again")
+    wait_until(lambda: waiting_tickets(redis_server) == 0, 30, "the ticket to be taken")
+    mill.wait_done(128, 30)
+    assert worker.stop() == 0
+    assert_each_was_called_once(mill, 128)
+
+
+def test_without_a_broker_workers_start_work_and_stop_all_the_same(
+    grown_mill: Mill, redis_server: RedisServer
+) -> None:
+    mill = grown_mill
+    redis_server.stop()
+    worker = mill.start_worker()
+    said = mill.run("submit", mill.write(plain_rows(40)))
+    assert "workers find the batch by themselves" in said.err
+    mill.wait_done(40, 30)
+    assert worker.stop() == 0
+    assert_each_was_called_once(mill, 40)
+
+
+def test_a_broker_that_falls_silent_holds_up_neither_submit_nor_work(
+    new_mill: Callable[..., Mill], ledger_url: str, redis_url: str, redis_server: RedisServer
+) -> None:
+    mill = new_mill(database_url=ledger_url, broker_url=redis_url, in_flight=16)
+    worker = mill.start_worker()
+    mill.submit(plain_rows(60, SLOW))
+    wait_until(lambda: mill.calls_in_flight() > 0, 30, mill.tails)
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        said = mill.run("submit", mill.write(plain_rows(20)), "--again", within_s=30)
+        assert "workers find the batch by themselves" in said.err
+        mill.wait_done(80, 60)
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+    assert worker.running, worker.tail()
+    assert worker.stop() == 0
+    assert_each_was_called_once(mill, 80)
+
+
+def test_forged_and_doubled_tickets_start_no_call_and_kill_no_worker(
+    grown_mill: Mill, redis_server: RedisServer
+) -> None:
+    mill = grown_mill
+    mill.submit(plain_rows(20))
+    with redis_server.client() as client:
+        (ticket,) = [json.loads(message) for message in client.lrange(QUEUE, 0, -1)]
+        forged = [
+            ticket | {"content-type": "application/x-python-serialize"},
+            ticket | {"headers": ticket["headers"] | {"task": "os.system"}},
+            {"no": "message"},
+            *[ticket] * 50,
+        ]
+        client.rpush(QUEUE, *map(json.dumps, forged))
+    worker = mill.start_worker()
+    mill.wait_done(20, 30)
+    wait_until(
+        lambda: waiting_tickets(redis_server) == 0, 60, lambda: f"every message to be taken\n{worker.tail()}"
+    )
+    assert worker.running, worker.tail()
+    assert worker.stop() == 0
+    assert_each_was_called_once(mill, 20)
+
+
+def assert_each_was_called_once(mill: Mill, jobs: int) -> None:
+    assert mill.states() == {"succeeded": jobs}
+    assert len(mill.simulator.calls()) == jobs
+    mill.check()
+
+
+def waiting_tickets(redis_server: RedisServer) -> int:
+    with redis_server.client() as client:
+        return int(client.llen(QUEUE))
