@@ -1,46 +1,68 @@
-"""The kept totals against a full count: budgets and tallies must agree with jobs, attempts and charges.
+"""The kept totals against a full count: budgets, tallies and job rows must agree with jobs, attempts and charges.
 
 Slow on purpose, and independent of the code that keeps the totals. Called by `imagemill db check` and by tests.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from jobs.ledger import schema
-from jobs.ledger.schema import attempts, charges, images, jobs
+from jobs.ledger.schema import attempts, batches, charges, images, jobs
+
+_DAY_MS = 86_400_000
+_MOST_JOBS = 20
+Figures = Mapping[tuple[str, ...], tuple[int, ...]]
 
 
 def differences(tx: Connection) -> list[str]:
     """One sentence for each kept total that is not what a full count gives; empty: all agree."""
-    return [*_job_counts(tx), *_budget_sums(tx), *_attempt_sums(tx), *_charge_sums(tx)]
+    return [
+        *_job_counts(tx),
+        *_batch_sizes(tx),
+        *_budget_sums(tx),
+        *_attempt_sums(tx),
+        *_charge_sums(tx),
+        *_job_sums(tx),
+    ]
 
 
 def _job_counts(tx: Connection) -> Iterator[str]:
-    key = (jobs.c.batch_id, jobs.c.model, jobs.c.state)
-    counted = select(*key, func.count()).group_by(*key)
+    """Batches that are still loading have no tallies yet."""
     kept = schema.job_tallies
-    yield from _compare(tx, "jobs", counted, select(kept.c.batch_id, kept.c.model, kept.c.state, kept.c.jobs))
+    key = (jobs.c.batch_id, jobs.c.model, jobs.c.state)
+    opened = select(*key, func.count()).join(batches, batches.c.id == jobs.c.batch_id)
+    counted = opened.where(batches.c.state != "loading").group_by(*key)
+    held = select(kept.c.batch_id, kept.c.model, kept.c.state, kept.c.jobs)
+    yield from _compare("jobs", _figures(tx, held, 3), _figures(tx, counted, 3))
+
+
+def _batch_sizes(tx: Connection) -> Iterator[str]:
+    opened = batches.c.state != "loading"
+    counted = select(batches.c.id, func.count()).join(jobs, jobs.c.batch_id == batches.c.id).where(opened)
+    held = select(batches.c.id, batches.c.jobs).where(opened)
+    yield from _compare("jobs of batch", _figures(tx, held, 1), _figures(tx, counted.group_by(batches.c.id), 1))
 
 
 def _budget_sums(tx: Connection) -> Iterator[str]:
+    kept = schema.budgets
     charged = func.sum(func.coalesce(attempts.c.charged_nano, 0))
     possible = func.sum(attempts.c.possible_nano)
     reserved = func.sum(case((attempts.c.outcome.is_(None), attempts.c.ceiling_nano), else_=0))
     counted = select(attempts.c.batch_id, charged, possible, reserved).group_by(attempts.c.batch_id)
-    kept = schema.budgets
     sums = (kept.c.confirmed_nano, kept.c.possible_nano, kept.c.reserved_nano)
-    yield from _compare(tx, "budget", counted, select(kept.c.key, *sums).where(kept.c.scope == "batch"), keys=1)
+    held = select(kept.c.key, *sums).where(kept.c.scope == "batch")
+    yield from _compare("budget", _figures(tx, held, 1), _figures(tx, counted, 1))
 
 
 def _attempt_sums(tx: Connection) -> Iterator[str]:
     kept = schema.attempt_tallies
-    sums = (kept.c.attempts, kept.c.images, kept.c.charged_nano, kept.c.possible_nano)
-    by = (kept.c.batch_id, kept.c.model, kept.c.outcome)
-    held = select(*by, *(func.sum(column) for column in sums)).group_by(*by)
+    sums = (kept.c.attempts, kept.c.images, kept.c.charged_nano, kept.c.possible_nano, kept.c.unpriced)
+    held = select(kept.c.batch_id, kept.c.day, kept.c.model, kept.c.tag_set, kept.c.outcome, *sums)
     pictures = select(images.c.attempt_id, func.count().label("n")).group_by(images.c.attempt_id).subquery()
-    key = (attempts.c.batch_id, attempts.c.model, attempts.c.outcome)
+    key = (attempts.c.batch_id, _day(attempts.c.ended_at), attempts.c.model, jobs.c.tag_set, attempts.c.outcome)
     counted = (
         select(
             *key,
@@ -48,34 +70,89 @@ def _attempt_sums(tx: Connection) -> Iterator[str]:
             func.sum(func.coalesce(pictures.c.n, 0)),
             func.sum(func.coalesce(attempts.c.charged_nano, 0)),
             func.sum(attempts.c.possible_nano),
+            func.sum(case((attempts.c.priced_by.is_(None) | attempts.c.charged_nano.is_not(None), 0), else_=1)),
         )
+        .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
         .outerjoin(pictures, pictures.c.attempt_id == attempts.c.id)
         .where(attempts.c.outcome.is_not(None))
         .group_by(*key)
     )
-    yield from _compare(tx, "attempts", counted, held)
+    yield from _compare("attempts", _figures(tx, held, 5), _with_days(_figures(tx, counted, 5)))
 
 
 def _charge_sums(tx: Connection) -> Iterator[str]:
     kept = schema.charge_tallies
-    by = (kept.c.batch_id, kept.c.model, kept.c.meter)
-    held = select(*by, func.sum(kept.c.charges), func.sum(kept.c.quantity), func.sum(kept.c.amount_nano)).group_by(
-        *by
+    by = (kept.c.batch_id, kept.c.day, kept.c.model, kept.c.tag_set, kept.c.outcome, kept.c.meter)
+    held = select(*by, kept.c.charges, kept.c.quantity, kept.c.amount_nano, kept.c.unpriced)
+    attempt = (attempts.c.model, jobs.c.tag_set, attempts.c.outcome)
+    key = (attempts.c.batch_id, _day(charges.c.charged_at), *attempt, charges.c.meter)
+    counted = (
+        select(
+            *key,
+            func.count(),
+            func.sum(charges.c.quantity),
+            func.sum(func.coalesce(charges.c.amount_nano, 0)),
+            func.sum(case((charges.c.amount_nano.is_(None), 1), else_=0)),
+        )
+        .join_from(charges, attempts, attempts.c.id == charges.c.attempt_id)
+        .join(jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
+        .group_by(*key)
     )
-    key = (attempts.c.batch_id, attempts.c.model, charges.c.meter)
-    amounts = (func.count(), func.sum(charges.c.quantity), func.sum(func.coalesce(charges.c.amount_nano, 0)))
-    counted = select(*key, *amounts).join(attempts, attempts.c.id == charges.c.attempt_id).group_by(*key)
-    yield from _compare(tx, "charges", counted, held)
+    yield from _compare("charges", _figures(tx, held, 6), _with_days(_figures(tx, counted, 6)))
 
 
-def _compare(tx: Connection, what: str, counted: Select[Any], kept: Select[Any], keys: int = 3) -> Iterator[str]:
-    ours, theirs = (_figures(tx, statement, keys) for statement in (kept, counted))
-    for key in sorted(ours.keys() | theirs.keys()):
-        if ours.get(key) != theirs.get(key):
-            yield f"{what} {' '.join(key)}: kept {ours.get(key)}, counted {theirs.get(key)}"
+def _job_sums(tx: Connection) -> Iterator[str]:
+    """Jobs whose own sums are not those of their attempts; the first of them."""
+    key = (attempts.c.batch_id, attempts.c.row)
+    charged = func.sum(func.coalesce(attempts.c.charged_nano, 0)).label("charged")
+    possible = func.sum(attempts.c.possible_nano).label("possible")
+    spent = select(*key, func.count().label("n"), charged, possible).group_by(*key).subquery()
+    shown = (images.c.batch_id, images.c.row)
+    received = select(*shown, func.count().label("n")).where(~images.c.surplus).group_by(*shown).subquery()
+    pairs = (
+        (jobs.c.attempts, func.coalesce(spent.c.n, 0)),
+        (jobs.c.charged_nano, func.coalesce(spent.c.charged, 0)),
+        (jobs.c.possible_nano, func.coalesce(spent.c.possible, 0)),
+        (jobs.c.images, func.coalesce(received.c.n, 0)),
+    )
+    differs = pairs[0][0] != pairs[0][1]
+    for kept, counted in pairs[1:]:
+        differs |= kept != counted
+    statement = (
+        select(jobs.c.batch_id, jobs.c.row, *(column for pair in pairs for column in pair))
+        .outerjoin(spent, (spent.c.batch_id == jobs.c.batch_id) & (spent.c.row == jobs.c.row))
+        .outerjoin(received, (received.c.batch_id == jobs.c.batch_id) & (received.c.row == jobs.c.row))
+        .where(differs)
+        .order_by(jobs.c.batch_id, jobs.c.row)
+    )
+    for row in tx.execute(statement.limit(_MOST_JOBS)):
+        yield f"job {row[0]} {row[1]}: kept {tuple(row[2::2])}, counted {tuple(int(n) for n in row[3::2])}"
 
 
-def _figures(tx: Connection, statement: Select[Any], keys: int) -> dict[tuple[str, ...], tuple[int, ...]]:
+def _day(moment_ms: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Days since 1970 UTC: both engines divide integers to an integer."""
+    return (moment_ms // _DAY_MS).label("day")
+
+
+def _with_days(counted: Figures) -> Figures:
+    """The same, the day in each key written as the tallies write it."""
+    return {(key[0], _iso(key[1]), *key[2:]): numbers for key, numbers in counted.items()}
+
+
+def _iso(day: str) -> str:
+    return datetime.fromtimestamp(int(day) * _DAY_MS / 1000, UTC).date().isoformat()
+
+
+def _compare(what: str, kept: Figures, counted: Figures) -> Iterator[str]:
+    for key in sorted(kept.keys() | counted.keys()):
+        if kept.get(key) != counted.get(key):
+            yield f"{what} {' '.join(key)}: kept {kept.get(key)}, counted {counted.get(key)}"
+
+
+def _figures(tx: Connection, statement: Select[Any], keys: int) -> Figures:
     """{key: numbers}, without lines that are all zero."""
-    rows = {tuple(row[:keys]): tuple(int(number or 0) for number in row[keys:]) for row in tx.execute(statement)}
-    return {key: numbers for key, numbers in rows.items() if any(numbers)}
+    found = {
+        tuple(str(part) for part in row[:keys]): tuple(int(number or 0) for number in row[keys:])
+        for row in tx.execute(statement)
+    }
+    return {key: numbers for key, numbers in found.items() if any(numbers)}
