@@ -28,7 +28,7 @@ from worker.calls import Answer, Call
 from worker.disk import Disk, DiskFailed
 from worker.download import PIECE_BYTES, Downloader
 from worker.inflate import InflatingDecoder, inflated
-from worker.parts import MAX_IMAGE_BYTES, Broken, Part, Parts
+from worker.parts import MAX_IMAGE_BYTES, MAX_IMAGES, Broken, Part, Parts
 from worker.reply import NO_HEAD, Head, answer_of_error, answer_of_failure, answer_of_images, error_in
 from worker.scan import MAX_REST_BYTES, DecodeError
 from worker.scrub import scrub
@@ -176,7 +176,7 @@ class Endpoint:
             assert isinstance(response.stream, httpx.AsyncByteStream)
             if 200 <= response.status_code < 300:
                 return await self._decoded(call, wire, response.stream, parts)
-            return await _error(wire, response.stream)
+            return await _error(wire, response.stream, self._key)
         finally:
             await response.aclose()
 
@@ -223,15 +223,15 @@ class Endpoint:
 
     async def _images(self, reply: Decoded, parts: Parts) -> list[Part | Broken | None]:
         """What became of each image, those that come by URL fetched now."""
+        received = [item.image for item in reply.items]
         wanted = {
             index: item.url
-            for index, item in enumerate(reply.items)
+            for index, item in enumerate(reply.items[:MAX_IMAGES])
             if item.url and not isinstance(item.image, Part)
         }
-        received = [item.image for item in reply.items]
         if wanted:
-            received = list(received)
-            for index, image in zip(wanted, await self._fetched(list(wanted.values()), parts), strict=True):
+            fetched = await self._fetched(list(wanted.values()), parts)
+            for index, image in zip(wanted, fetched, strict=True):
                 received[index] = image
         return received
 
@@ -261,7 +261,7 @@ class Endpoint:
                 await self._disk.run(parts.discard, keep)
 
 
-async def _error(wire: _Wire, body: AsyncIterable[bytes]) -> ApiError:
+async def _error(wire: _Wire, body: AsyncIterable[bytes], key: str) -> ApiError:
     """The error in the body; a body cut short leaves the status, which tells enough."""
     held = bytearray()
     with suppress(httpx.HTTPError, aiohttp.ClientError):
@@ -269,10 +269,10 @@ async def _error(wire: _Wire, body: AsyncIterable[bytes]) -> ApiError:
             held += chunk
             if len(held) >= _ERROR_BYTES:
                 break
-    error = read_error(inflated(bytes(held), wire.head.headers.get("content-encoding", ""), _ERROR_BYTES))
     if 300 <= wire.head.status < 400:
         return ApiError(message=f"redirected to {wire.head.headers.get('location', 'nowhere')}")
-    return error
+    text = inflated(bytes(held), wire.head.headers.get("content-encoding", ""), _ERROR_BYTES)
+    return read_error(text.replace(key.encode(), b"[secret]") if key else text)
 
 
 def _outcome(wire: _Wire, error: BaseException) -> Outcome:

@@ -337,7 +337,10 @@ def test_an_api_error_is_judged_with_its_headers(tmp_path: Path) -> None:
 
 
 def test_an_error_that_echoes_the_key_is_scrubbed(tmp_path: Path) -> None:
-    error = {"error": {"code": "invalid_api_key", "message": f"Incorrect API key provided: {KEY}"}}
+    error = {
+        "error": {"code": "invalid_api_key", "message": f"Incorrect API key provided: {KEY}"},
+        "usage": {"k": KEY},
+    }
     answer, _ = run(tmp_path, answers(401, error))
     assert answer.outcome is Outcome.REJECTED
     assert answer.pause is not None
@@ -535,6 +538,12 @@ def test_an_expired_url_is_a_lost_image_and_no_second_call(tmp_path: Path) -> No
     answer, server = run_with_files(tmp_path, {}, ["/f/gone.png"])
     assert (answer.outcome, answer.error_kind, answer.usage) == (Outcome.IMAGE_LOST, "image_url_failed", USAGE)
     assert [request.target for request in server.requests] == ["/v1/images/generations", *["/f/gone.png"] * 3]
+
+
+def test_an_answer_of_urls_without_end_is_bounded(tmp_path: Path) -> None:
+    answer, server = run_with_files(tmp_path, {"/f/a.gif": picture("gif")}, ["/f/a.gif"] * 500)
+    assert answer.outcome is Outcome.IMAGE_LOST
+    assert len(answer.images) == len(server.requests) - 1 == 64
 
 
 def test_the_endpoints_own_host_is_not_allowed_by_itself(tmp_path: Path) -> None:
