@@ -1,7 +1,7 @@
 """`imagemill config`: every setting, its value, and where it came from. Secrets are masked."""
 
+import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from jobs.cli.options import (
     calling_options,
@@ -57,9 +57,9 @@ def shown(value: Any) -> str | None:
 
 
 def _masked(secret: str) -> str:
-    parts = urlsplit(secret)
-    if not parts.scheme or "://" not in secret:
+    """Everything up to the last @ may be password: rather too much is hidden than too little."""
+    if "://" not in secret:
         return _MASK
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}:{_MASK}@" if parts.password else (f"{parts.username}@" if parts.username else "")
-    return parts._replace(netloc=user + host, query=_MASK if parts.query else "").geturl()
+    without_password = re.sub(r"(?<=://)([^:@/]*):.*@", rf"\1:{_MASK}@", secret, flags=re.DOTALL)
+    place, query, _ = without_password.partition("?")
+    return f"{place}?{_MASK}" if query else place

@@ -4,25 +4,30 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.cli.options import LOOK
-from jobs.report.table import Look, Table, tab_separated
-from jobs.report.words import escaped, json_text
+
+if TYPE_CHECKING:
+    from jobs.report.table import Look, Table
 
 
-def look(stream: str = "stdout") -> Look:
+def look(stream: str = "stdout") -> "Look":
     """How the given stream is looked at."""
+    from jobs.report.table import Look
+
     told = click.get_current_context().meta.get(LOOK, {})
     terminal = getattr(sys, stream).isatty()
     width = told.get("width") or (shutil.get_terminal_size().columns if terminal else None)
     return Look(terminal, width, color=not (told.get("no_color") or os.environ.get("NO_COLOR")))
 
 
-def show_table(table: Table) -> None:
+def show_table(table: "Table") -> None:
     """Ruled on a terminal; tab-separated, whole and uncoloured in a pipe."""
+    from jobs.report.table import tab_separated
+
     seen = look()
     if seen.terminal:
         from jobs.report.ruled import ruled
@@ -34,20 +39,30 @@ def show_table(table: Table) -> None:
 
 def show_json(value: Any) -> None:
     """One JSON document: indented for a person, one line for a program."""
+    from jobs.report.words import json_text
+
     click.echo(json_text(value, indent=2 if look().terminal else None))
 
 
 def show_lines(values: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines, written as they come."""
+    from jobs.report.words import json_text
+
     for value in values:
         click.echo(json_text(value))
 
 
 def say(text: str) -> None:
     """A remark."""
-    click.echo("\n".join(escaped(line) for line in text.split("\n")), err=True)
+    click.echo(_harmless(text), err=True)
 
 
 def tell(text: str) -> None:
     """A result in words."""
-    click.echo("\n".join(escaped(line) for line in text.split("\n")))
+    click.echo(_harmless(text))
+
+
+def _harmless(text: str) -> str:
+    from jobs.report.words import escaped
+
+    return "\n".join(escaped(line) for line in text.split("\n"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from jobs.cli.output import say
 from jobs.errors import ImagemillError, LedgerAway
 
 INTERRUPTED = 130
@@ -28,7 +29,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except ImagemillError as error:
         hint = "; check IMAGEMILL_DATABASE_URL with `imagemill doctor`" if isinstance(error, LedgerAway) else ""
-        click.echo(f"error: {_plain(str(error))}{hint}", err=True)
+        say(f"error: {error}{hint}")
         return error.exit_code
     except Exception as error:
         return _unexpected(error)
@@ -39,7 +40,7 @@ def _unexpected(error: Exception) -> int:
         return _reader_left()
     if os.environ.get("IMAGEMILL_DEBUG"):
         raise error
-    click.echo(f"error: {_plain(_sentence(error))}", err=True)
+    say(f"error: {_sentence(error)}")
     return 1
 
 
@@ -55,9 +56,3 @@ def _sentence(error: Exception) -> str:
     words = str(error).splitlines()
     told = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
     return f"{told} (this is a fault of imagemill; IMAGEMILL_DEBUG=1 shows the traceback)"
-
-
-def _plain(text: str) -> str:
-    from jobs.report.words import escaped
-
-    return "\n".join(escaped(line) for line in text.split("\n"))
