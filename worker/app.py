@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
+from celery import Celery, bootsteps
+from celery.signals import setup_logging, worker_init, worker_shutting_down
 
 from jobs import events
 from jobs.catalogue.prices import PriceBook
@@ -83,31 +83,47 @@ def _keep_our_logging(**_: Any) -> None:
 
 
 @worker_init.connect
-def _start(sender: Any, **_: Any) -> None:
-    global _process  # noqa: PLW0603 - one per process, like the app itself
-    # Workers meet in the ledger; talk between them through the broker would be load without use.
+def _be_alone(sender: Any, **_: Any) -> None:
+    """Workers meet in the ledger; talk between them through the broker would be load without use."""
     sender.options.update(without_gossip=True, without_mingle=True, without_heartbeat=True)
-    try:
-        settings = load_settings()
-        events.configure(settings.log_level)
-        _process = Process.open(settings)
-    except ImagemillError as error:
-        sys.stderr.write(f"imagemill: {error}\n")
-        raise SystemExit(error.exit_code) from error
 
 
 @worker_shutting_down.connect
 def _stop_admitting(how: str, **_: Any) -> None:
+    """In the signal handler, before Celery itself begins to stop: a second, harder signal ends the wait as well."""
     if _process:
         _process.executor.stop_admitting()
         if how == "Cold":
             _process.executor.hurry()
 
 
-@worker_shutdown.connect
-def _close(**_: Any) -> None:
-    global _process
-    if _process:
-        events.tell("worker_stopping", in_flight=_process.executor.slots.in_use)
-        process, _process = _process, None
-        process.close()
+class OwnProcess(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
+    """Opens the process before Celery listens to the broker. Celery ends its steps on every way out, also on the
+    cold one, of which no signal of its tells."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: Any) -> None:
+        global _process  # noqa: PLW0603 - one per process, like the app itself
+        try:
+            settings = load_settings()
+            events.configure(settings.log_level)
+            _process = Process.open(settings)
+        except ImagemillError as error:
+            sys.stderr.write(f"imagemill: {error}\n")
+            raise SystemExit(error.exit_code) from error
+
+    def stop(self, parent: Any) -> None:
+        global _process  # noqa: PLW0603
+        if _process:
+            events.tell("worker_stopping", in_flight=_process.executor.slots.in_use)
+            _process.close()  # minutes, if calls take so long; a harder signal still finds the process to hurry
+            _process = None
+
+    def terminate(self, parent: Any) -> None:
+        if _process:
+            _process.executor.hurry()
+        self.stop(parent)
+
+
+app.steps["worker"].add(OwnProcess)

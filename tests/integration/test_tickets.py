@@ -105,7 +105,7 @@ def test_a_broker_without_memory_costs_a_false(settings: Settings, redis_server:
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1/x", "redis://127.0.0.1:port/0", "127.0.0.1:6379", "x"])
 def test_what_is_no_brokers_url_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(UsageError, match="redis://127.0.0.1:6379/0"):
+    with pytest.raises(UsageError, match=r"redis://127\.0\.0\.1:6379/0"):
         make_app(url)
 
 
