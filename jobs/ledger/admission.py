@@ -2,8 +2,8 @@
 
 It claims due jobs of a batch, takes rate-limit permits, reserves the ceiling price against the budget, and writes
 one open attempt per call. Called by the executor; only after its commit may a socket open. Locks are taken in
-the order worker, batch, endpoint, budget, rate limits, jobs, tallies. Settlement locks jobs before the budget,
-which makes no circle: admission passes over jobs that are locked.
+the order worker, batch, endpoint, budget, rate limits, jobs, tallies; whatever else changes jobs or a budget locks
+the batch first.
 """
 
 from collections.abc import Sequence

@@ -69,7 +69,7 @@ def worst_case(tx: Connection, batch_id: str, states: Sequence[JobState]) -> tup
 
 def _lock_batch(tx: Connection, batch_id: str) -> None:
     """Wait until admissions and settlements of the batch under way have ended, and keep others out: each of
-    them holds the batch row shared."""
+    them locks the batch first."""
     tx.execute(select(batches.c.id).where(batches.c.id == batch_id).with_for_update())
 
 

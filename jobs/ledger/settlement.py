@@ -2,7 +2,7 @@
 
 Locks the attempts and their jobs, lets `endings.resolve` decide each, and writes: attempts, jobs, images, charges,
 the budget's sums and the tallies. Keyed by attempt and repeatable: an attempt that is settled already changes
-nothing. Locks are taken in the order attempts and jobs, budgets, tallies; admission never waits for a job's lock.
+nothing. Locks are taken in the order batches, attempts and jobs, budgets, tallies.
 """
 
 from collections.abc import Sequence
@@ -67,10 +67,11 @@ def _settle_each_job_once(
 
 
 def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
-    """Attempts with their jobs and their batch's policy, locked in one order. The batch is held as it is
-    (shared), so that a cancel comes before or after this settlement, never into the middle of it."""
+    """Attempts with their jobs and their batch's policy, locked in one order. Batches come first: a cancel is then
+    before or after this settlement, and two settlements that may both close a batch never wait in a circle."""
     theirs = select(attempts.c.batch_id).where(attempts.c.id.in_(attempt_ids))
-    tx.execute(select(batches.c.id).where(batches.c.id.in_(theirs)).with_for_update(read=True))
+    held = select(batches.c.id).where(batches.c.id.in_(theirs)).order_by(batches.c.id)
+    tx.execute(held.with_for_update(key_share=True))
     statement = (
         select(
             attempts.c.id,
