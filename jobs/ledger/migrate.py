@@ -1,6 +1,7 @@
 """Schema versions: bring a ledger up to date, or say that it is not. The one call into Alembic.
 
-The migrations are a package of the wheel, so `imagemill db upgrade` works without the source tree.
+The migrations are a package of the wheel, so `imagemill db upgrade` works without the source tree. An upgrade is
+one transaction: it happens whole or not at all, and of two at once the second finds it done.
 """
 
 from importlib.resources import as_file, files
@@ -9,26 +10,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 from jobs.errors import SchemaMismatch
 from jobs.ledger.engine import Ledger
 
+_UPGRADING = 0x696D6167656D696C
+"""Names PostgreSQL's advisory lock; on SQLite a writing transaction is alone anyway."""
+
 
 def upgrade(ledger: Ledger) -> tuple[str | None, str]:
-    """Run what is missing; returns (version before, version now)."""
-    before = current(ledger)
-    with as_file(files("migrations")) as folder:
-        config = Config()
-        config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        config.attributes["engine"] = ledger.engine
-        command.upgrade(config, "head")
-    return before, newest()
+    """Run what is missing; returns (version before, version now). Raises SchemaMismatch for a newer database."""
+    return ledger.write(_upgrade)
 
 
 def current(ledger: Ledger) -> str | None:
     """The version the database is at; None for an empty one."""
-    with ledger.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    with ledger.read() as tx:
+        return _current(tx)
 
 
 def newest() -> str:
@@ -42,16 +41,42 @@ def newest() -> str:
 def require_newest(ledger: Ledger) -> None:
     """Raise SchemaMismatch unless the ledger is exactly at this program's version."""
     found = current(ledger)
-    if found == newest():
-        return
     if found is None:
         raise SchemaMismatch("the database has no imagemill tables yet: run `imagemill db upgrade`")
-    with as_file(files("migrations")) as folder:
-        known = {script.revision for script in ScriptDirectory(str(folder)).walk_revisions()}
-    if found in known:
+    _require_known(found)
+    if found != newest():
         raise SchemaMismatch(
             f"the database is at version {found}, this program at {newest()}: run `imagemill db upgrade`"
         )
-    raise SchemaMismatch(
-        f"the database is at version {found}, newer than this program ({newest()}): install a newer imagemill"
-    )
+
+
+def _upgrade(tx: Connection) -> tuple[str | None, str]:
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADING})
+    before = _current(tx)
+    if before is not None:
+        _require_known(before)
+    if before != newest():
+        _run_migrations(tx)
+    return before, newest()
+
+
+def _run_migrations(tx: Connection) -> None:
+    with as_file(files("migrations")) as folder:
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        config.attributes["connection"] = tx
+        command.upgrade(config, "head")
+
+
+def _current(tx: Connection) -> str | None:
+    return MigrationContext.configure(tx).get_current_revision()
+
+
+def _require_known(version: str) -> None:
+    with as_file(files("migrations")) as folder:
+        known = {script.revision for script in ScriptDirectory(str(folder)).walk_revisions()}
+    if version not in known:
+        raise SchemaMismatch(
+            f"the database is at version {version}, newer than this program ({newest()}): install a newer imagemill"
+        )
