@@ -16,8 +16,8 @@ from worker.slots import Slots
 POLL_S = 5.0
 """Without any wake-up, due work is found this soon: a broker that lost every ticket costs no more than this."""
 _LIST_EVERY_S = 0.5
-_BREATH_S = 0.005
-"""Slots that come free within this time are filled by one admission."""
+_BREATH_S = 0.05
+"""Slots that come free within this time are filled by one admission; what was admitted ahead bridges it."""
 
 
 class Dispatcher:

@@ -21,6 +21,8 @@ from worker.calls import Answer
 from worker.spool import Group, Spool
 
 _MOST_PER_GROUP = 300
+_GATHER_S = 0.05
+"""Answers that come in within this time are booked by one transaction. Nobody waits: their slots are free."""
 _LONGEST_WAIT_S = 10.0
 
 
@@ -77,6 +79,7 @@ class Settler:
         if first is None:
             return [], True
         group = [first]
+        self._give_up.wait(_GATHER_S)
         while len(group) < _MOST_PER_GROUP:
             try:
                 answer = self._queue.get_nowait()
