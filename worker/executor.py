@@ -44,6 +44,7 @@ _CANCEL_PATIENCE_S = 10.0
 _DOWNLOAD_S = 120.0
 """Beside the call itself, for answers that come as URLs."""
 _BUDGET_ASK_AGAIN_MS = 100
+_TROUBLE_ASK_AGAIN_MS = 20
 _LEDGER_ASK_AGAIN_MS = 1_000
 
 
@@ -64,7 +65,8 @@ class Executor:
         self.booking = Booking(ledger, open_store(settings.images_url), book, settings.endpoint_url)
         self._only_batch = only_batch
         self._open: dict[str, Admitted] = {}
-        self._tracking = threading.Lock()  # of `_open`; never held through a transaction
+        self._troubled: set[str] = set()
+        self._tracking = threading.Lock()  # of `_open` and `_troubled`; never held through a transaction
         self._signing = threading.Lock()  # of `worker_id` and `_signed_off`
         self._signed_off = False
         self._settler = Settler(self.spool, self.booking, self._open, self._on_booked)
@@ -159,6 +161,8 @@ class Executor:
             return Admission([], Wait("ledger", "the ledger does not answer", _LEDGER_ASK_AGAIN_MS))
 
     def _admit_and_send(self, batch_id: str, most: int) -> Admission:
+        if self._troubled:
+            return Admission([], Wait("endpoint_paused", "account trouble is being booked", _TROUBLE_ASK_AGAIN_MS))
         asked_at_s = boot_clock_s()
         admission = self.ledger.write(admit, self._claimer(), batch_id, most)
         if admission.admitted:
@@ -194,7 +198,11 @@ class Executor:
         )
 
     def _on_answer(self, answer: Answer) -> None:
-        """On the network thread: the call has ended, its slot is free, the answer is the settler's."""
+        """On the network thread: the call has ended, its slot is free, the answer is the settler's. One that stops
+        the endpoint stops this process at once; the others follow with its booking."""
+        if answer.pause:
+            with self._tracking:
+                self._troubled.add(answer.attempt_id)
         self._settler.put(answer)
         self.slots.end()
 
@@ -202,6 +210,7 @@ class Executor:
         with self._tracking:
             for attempt_id in attempt_ids:
                 del self._open[attempt_id]
+            self._troubled.difference_update(attempt_ids)
         if queued_again:
             self._dispatcher.wake()
 
