@@ -8,9 +8,7 @@ from jobs.cli.options import json_option, ledger_options, verb
 from jobs.cli.output import say, show_json, tell
 
 
-@verb(
-    "upgrade", "imagemill db upgrade", "imagemill db upgrade --database-url postgresql://imagemill@localhost/mill"
-)
+@verb("upgrade", "imagemill db upgrade", "imagemill db upgrade --data-dir last-year")
 @ledger_options
 def upgrade() -> None:
     """Make or update the tables. A SQLite file does this by itself; a server only here."""

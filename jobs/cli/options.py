@@ -86,6 +86,7 @@ def look_options(command: F) -> F:
         click.option(
             "--width",
             type=click.IntRange(40, 1000),
+            metavar="N",
             expose_value=False,
             callback=_keep(LOOK),
             help="columns of tables and panel",
@@ -102,7 +103,12 @@ def ledger_options(command: F) -> F:
         click.option("--api-key", hidden=True, expose_value=False, callback=_refuse_key),
         click.option("--no-color", is_flag=True, expose_value=False, callback=_keep(LOOK), hidden=True),
         click.option(
-            "--width", type=click.IntRange(40, 1000), expose_value=False, callback=_keep(LOOK), hidden=True
+            "--width",
+            type=click.IntRange(40, 1000),
+            metavar="N",
+            expose_value=False,
+            callback=_keep(LOOK),
+            hidden=True,
         ),
     )
 

@@ -65,7 +65,14 @@ class Day(click.ParamType[str]):
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file; stdout otherwise")
 @click.option("--plain", is_flag=True, help="CSV without the mark that Excel needs")
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="html: at most so many jobs")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1000,
+    show_default=True,
+    help="html: at most so many jobs",
+)
 @storage_options
 @ledger_options
 @json_option
@@ -161,8 +168,10 @@ def _sheet(ledger: "Ledger", batch_id: str | None, output: Path | None, limit: i
     with ledger.read() as tx:
         found = read_report(tx, "outcome", Span(batch_id))
         pages = contact_sheet(found, pictured_jobs(tx, batch_id, limit), store.path_of, output.absolute().parent)
-        with output.open("w", encoding="utf-8") as file:
+        partial = output.with_name(f".{output.name}.part")
+        with partial.open("w", encoding="utf-8") as file:
             file.writelines(pages)
+        partial.replace(output)
     say(f"written: {output}")
 
 

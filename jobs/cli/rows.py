@@ -26,7 +26,9 @@ def listing_options(command: F) -> F:
     for decorate in (
         ledger_options,
         click.option("--jsonl", "--json", "as_jsonl", is_flag=True, help="all rows, one JSON object a line"),
-        click.option("--limit", type=click.IntRange(1), help="at most so many rows; 100 on a terminal"),
+        click.option(
+            "--limit", type=click.IntRange(1), metavar="N", help="at most so many rows; 100 on a terminal"
+        ),
     ):
         command = decorate(command)
     return command

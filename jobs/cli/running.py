@@ -118,7 +118,8 @@ def _interruptible(stop: threading.Event, shown: "Progress", batch_id: str) -> I
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            shown.say("left: calls in flight are unknown now, and listed by `imagemill attempts`")
+            shown.close()
+            say("left: calls in flight are unknown now, and listed by `imagemill attempts`")
             os._exit(INTERRUPTED)  # threads still wait for answers; whatever they hold is for the sweep
         stop.set()
         shown.say(f"finishing the calls in flight; Ctrl-C again leaves. Go on later: imagemill run {batch_id}")

@@ -48,14 +48,19 @@ def policy_options(command: F) -> F:
             click.option("--tag", "tags", type=Pair(), multiple=True, help="KEY=VALUE on every job; repeatable"),
             click.option("--name", help="name of the batch; the file's name otherwise"),
             click.option(
-                "--max-attempts", type=click.IntRange(1), default=5, show_default=True, help="calls per job"
+                "--max-attempts",
+                type=click.IntRange(1),
+                metavar="N",
+                default=5,
+                show_default=True,
+                help="calls per job",
             ),
             click.option(
                 "--retry-unknown",
                 type=click.IntRange(0),
+                metavar="N",
                 default=0,
                 show_default=True,
-                metavar="N",
                 help="send a call that may have been paid again, up to N times a job",
             ),
             click.option("--again", is_flag=True, help="a batch of its own, though the same one was submitted"),

@@ -14,8 +14,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from jobs.ledger.overview import Picture as StoredPicture
-from jobs.ledger.overview import PicturedJob
+from jobs.ledger.overview import Picture, PicturedJob
 from jobs.report.causes import advice
 from jobs.report.costs import CostReport, report_remarks
 from jobs.report.standing import spend
@@ -65,7 +64,7 @@ class _Sheet:
             f"<p class=facts><b>{_html(job.state)}</b><span>{_html(_money(job))}</span></p></article>\n"
         )
 
-    def _picture(self, job: PicturedJob, picture: StoredPicture) -> str:
+    def _picture(self, job: PicturedJob, picture: Picture) -> str:
         path = self._path_of(picture.path)
         link = quote(os.path.relpath(path, self._folder))
         small = None

@@ -40,6 +40,9 @@ class PanelView:
     def say(self, text: str) -> None:
         self._console.print(escaped(text), markup=False)
 
+    def close(self) -> None:
+        self._live.stop()
+
     def __enter__(self) -> Self:
         self._live.start()
         return self
@@ -50,7 +53,7 @@ class PanelView:
         if self._last is not None and kind is None:
             self._peeked_at = float("-inf")
             self._draw(self._last)
-        self._live.stop()
+        self.close()
 
     def _draw(self, standing: Standing) -> None:
         now = self._clock()

@@ -25,6 +25,9 @@ class Progress(Protocol):
 
     def say(self, text: str) -> None: ...
 
+    def close(self) -> None:
+        """Give the terminal back as it was found; the `with` ends by this as well."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -40,6 +43,9 @@ class View:
 
     def say(self, text: str) -> None:
         self._line(escaped(text))
+
+    def close(self) -> None:
+        return None
 
     def _line(self, line: str) -> None:
         self._sink.write(f"{line}\n")

@@ -62,10 +62,10 @@ class Commands:
         return Done(code, out, err)
 
 
-def fill(ledger: Ledger) -> str:
+def fill(ledger: Ledger, **changes: Any) -> str:
     """A batch of seven jobs, one of each fate; returns its id. Money as in `ledgers`."""
     rows = [new_job(row, tags={"season": SEASONS[row % 2]}) for row in range(1, 8)]
-    batch_id = open_batch(ledger, rows, budget=10**9, name="autumn")
+    batch_id = open_batch(ledger, rows, budget=10**9, **{"name": "autumn", **changes})
     endings = (succeeded, succeeded, image_lost, refused, rejected, unknown, throttled)
     for end in endings:
         book(ledger, end(admit_one(ledger, batch_id).attempt_id))

@@ -36,6 +36,12 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout.startswith("imagemill ")
 
 
+def test_a_worker_without_a_broker_says_what_to_set() -> None:
+    done = python("-m", "jobs.cli", "work", "--in-flight", "7")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: IMAGEMILL_BROKER_URL is not set")
+
+
 def test_a_reader_that_has_enough_is_no_error() -> None:
     lines = "import sys\nfrom jobs.cli.trouble import run\nfrom jobs.cli import group\nimport click\n"
     lines += "@click.command()\ndef many():\n  for n in range(100000): click.echo(n)\n"

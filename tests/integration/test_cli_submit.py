@@ -1,10 +1,12 @@
 """check and submit: everything is said before anything is spent, and the same thing is recorded once."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from jobs.ledger.engine import Ledger
 from tests.integration.commands import Commands
@@ -130,6 +132,15 @@ def test_an_unreachable_broker_costs_a_remark(mill: Commands, monkeypatch: pytes
     assert done.code == 0
     assert "the broker could not be reached" in done.err
     assert "canary" not in done.out + done.err
+
+
+def test_the_workers_are_woken_by_tickets(mill: Commands, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEMILL_BROKER_URL", redis_url)
+    done = mill("submit", manifest(mill, FOX), "--json")
+    with redis.Redis.from_url(redis_url) as broker:
+        (message,) = broker.lrange("imagemill", 0, -1)
+    assert done.json()["batch"] in base64.b64decode(json.loads(message)["body"]).decode()
+    assert "broker" not in done.err
 
 
 def test_a_ledger_of_an_older_program_brings_itself_up_to_date(mill: Commands) -> None:
