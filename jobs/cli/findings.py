@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from jobs.catalogue.matrix import find_model
 from jobs.catalogue.prices import Meter, PriceBook
-from jobs.cli.opening import require_answer
 from jobs.errors import ImagemillError
 from jobs.ledger import health, migrate
 from jobs.ledger.durability import weaknesses
@@ -81,7 +80,6 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _schema(ledger: Ledger) -> Iterator[Finding]:
-    require_answer(ledger)
     migrate.require_newest(ledger)
     kind = "SQLite" if ledger.is_sqlite else "PostgreSQL"
     yield Finding("database", "ok", f"{kind}, schema {migrate.newest()}")

@@ -75,17 +75,9 @@ def _require_there(url: str) -> None:
         )
 
 
-def require_answer(ledger: "Ledger") -> None:
-    """Raise LedgerAway if the database does not answer: asked first, for the version check words it worse."""
-    with ledger.read():
-        return
-
-
 def _bring_up(ledger: "Ledger") -> None:
     from jobs.ledger import migrate
 
-    require_answer(ledger)
-    # Versions are numbers of fixed width, so they compare as text.
-    if ledger.is_sqlite and (migrate.current(ledger) or "") < migrate.newest():
+    if ledger.is_sqlite and migrate.current(ledger) != migrate.newest():
         migrate.upgrade(ledger)
     migrate.require_newest(ledger)
