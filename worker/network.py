@@ -35,7 +35,6 @@ class Network:
         self._on_answer = on_answer
         self._in_flight = in_flight
         self._waiting: deque[tuple[Call, float]] = deque()
-        self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Answer]] = set()
         self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="imagemill-network", daemon=True)
@@ -43,6 +42,7 @@ class Network:
 
     def start(self) -> None:
         """Open the endpoint on the new thread. Raises UsageError for a URL or a key that cannot work."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._opened.result()
 
