@@ -66,9 +66,9 @@ def _open_app() -> Celery:
 app = _open_app()
 
 
-def main(**flags: Any) -> int:
+def main() -> int:
     """`imagemill work`: run a worker until it is told to stop. Raises UsageError without a broker."""
-    if load_settings(**flags).broker_url is None:
+    if load_settings().broker_url is None:
         raise UsageError(
             "IMAGEMILL_BROKER_URL is not set; name a broker such as redis://127.0.0.1:6379/0, "
             "or use `imagemill run`, which needs none"

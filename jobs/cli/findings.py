@@ -47,6 +47,21 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _endpoint(settings)
 
 
+def worker_here(settings: Settings) -> Finding:
+    """By the age of the heartbeat, not a ping through the broker: a worker that is deaf answers pings."""
+    host = socket.gethostname()
+    try:
+        with closing(Ledger(settings.ledger_url)) as ledger, ledger.read() as tx:
+            live = health.live_workers_of(tx, host)
+    except ImagemillError as error:
+        return Finding("worker", "bad", str(error))
+    if not live:
+        return Finding(
+            "worker", "bad", f"no worker of {host} has a fresh heartbeat: start one with `imagemill work`"
+        )
+    return Finding("worker", "ok", f"{live} live on {host}")
+
+
 def _python() -> Finding:
     told = f"{platform.python_version()} at {sys.executable}"
     return Finding("Python", "ok" if sys.version_info >= (3, 11) else "bad", told)

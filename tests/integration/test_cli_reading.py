@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from jobs.ledger import schema
 from jobs.ledger.engine import Ledger
 from jobs.ledger.limits import pause_endpoint
+from jobs.ledger.recovery import register_worker, sign_off
 from tests.integration.commands import Commands, fill
 from tests.integration.ledgers import (
     CEILING,
@@ -264,6 +266,17 @@ def test_doctor_looks_at_everything_and_calls_nothing(mill: Commands, batch: str
         "API key",
     }
     assert "gpt-image-1 since 2026-10-23" in found["shutdown"]["told"]
+
+
+def test_doctor_tells_a_health_check_whether_a_worker_of_this_host_lives(
+    mill: Commands, sqlite_ledger: Ledger
+) -> None:
+    sqlite_ledger.write(register_worker, "w_ELSEWHERE", "another-host", 1, "w_ELSEWHERE")
+    assert mill("doctor", "--worker").code == 1
+    sqlite_ledger.write(register_worker, "w_HERE", socket.gethostname(), 1, "w_HERE")
+    assert mill("doctor", "--worker").code == 0
+    sqlite_ledger.write(sign_off, "w_HERE")
+    assert mill("doctor", "--worker").code == 1
 
 
 def test_doctor_says_what_must_be_put_right(
