@@ -3,9 +3,10 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from tests.acceptance.mill import Mill
+from tests.acceptance.mill import FOUND_WITHIN_S, Mill
 from tests.acceptance.rows import plain_rows
 from tests.acceptance.waiting import wait_until
 from tests.services import RedisServer
@@ -69,23 +70,36 @@ def test_without_a_broker_workers_start_work_and_stop_all_the_same(
     assert_each_was_called_once(mill, 40)
 
 
-def test_a_broker_that_falls_silent_holds_up_neither_submit_nor_work(
-    new_mill: Callable[..., Mill], ledger_url: str, redis_url: str, redis_server: RedisServer
+def test_a_silent_broker_holds_up_neither_submit_nor_work_nor_the_care_for_a_dead_worker(
+    grown_mill: Mill, redis_server: RedisServer
 ) -> None:
-    mill = new_mill(database_url=ledger_url, broker_url=redis_url, in_flight=16)
-    worker = mill.start_worker()
-    mill.submit(plain_rows(60, SLOW))
-    wait_until(lambda: mill.calls_in_flight() > 0, 30, mill.tails)
+    mill = grown_mill
+    killed = mill.start_worker()
+    mill.submit(plain_rows(8, "timeout"))
+    wait_until(lambda: mill.calls_in_flight() == 8, 30, mill.tails)
+    lives_on = mill.start_worker()
+    with frozen(redis_server):
+        killed.crash()
+        said = mill.run("submit", mill.write(plain_rows(20)), within_s=30)
+        assert "workers find the batch by themselves" in said.err
+        mill.wait_done(28, FOUND_WITHIN_S)
+        assert mill.states() == {"succeeded": 20, "held": 8}
+    mill.submit(plain_rows(12), "--again")
+    wait_until(lambda: waiting_tickets(redis_server) == 0, 60, lives_on.tail)
+    mill.wait_done(40, 30)
+    assert lives_on.stop() == 0
+    assert len(mill.simulator.calls()) == 40
+    mill.check()
+
+
+@contextmanager
+def frozen(redis_server: RedisServer) -> Iterator[None]:
+    """It takes connections and bytes and answers nothing, as a machine that hangs."""
     os.kill(redis_server.pid, signal.SIGSTOP)
     try:
-        said = mill.run("submit", mill.write(plain_rows(20)), "--again", within_s=30)
-        assert "workers find the batch by themselves" in said.err
-        mill.wait_done(80, 60)
+        yield
     finally:
         os.kill(redis_server.pid, signal.SIGCONT)
-    assert worker.running, worker.tail()
-    assert worker.stop() == 0
-    assert_each_was_called_once(mill, 80)
 
 
 def test_forged_and_doubled_tickets_start_no_call_and_kill_no_worker(

@@ -50,6 +50,7 @@ def test_one_embedded_run_ends_every_row_as_it_should(
 def assert_all_as_expected(mill: Mill, batch: str, manifest: Sequence[Expected]) -> None:
     assert wrong_rows(mill, manifest) == []
     mill.check()
+    mill.run("db", "check")
     assert mill.spooled() == []
     report = mill.run("report", batch, "--json").json()
     calls = mill.simulator.calls()

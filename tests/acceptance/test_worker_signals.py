@@ -1,24 +1,21 @@
 """How a worker process ends: asked to, told to, or killed with calls in flight."""
 
 import signal
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.mill import Mill
+from tests.acceptance.mill import FOUND_WITHIN_S, Mill
 from tests.acceptance.processes import Process
 from tests.acceptance.rows import plain_rows
 from tests.acceptance.waiting import wait_until
 
-FOUND_WITHIN_S = 90.0
-"""What is promised for the death of a worker."""
 IN_FLIGHT = 8
 
 
 @pytest.fixture
-def mill(new_mill: Any, ledger_url: str, redis_url: str) -> Mill:
-    made: Mill = new_mill(database_url=ledger_url, broker_url=redis_url, in_flight=IN_FLIGHT)
-    return made
+def mill(new_mill: Callable[..., Mill], ledger_url: str, redis_url: str) -> Mill:
+    return new_mill(database_url=ledger_url, broker_url=redis_url, in_flight=IN_FLIGHT)
 
 
 def worker_with_calls_in_flight(mill: Mill, jobs: int, marker: str) -> Process:
@@ -65,17 +62,20 @@ def test_a_harder_signal_leaves_within_seconds_and_says_what_may_be_paid(
     mill.check(at_rest=False)
 
 
-def test_a_killed_workers_calls_are_held_by_the_worker_that_lives_on(mill: Mill) -> None:
-    killed = worker_with_calls_in_flight(mill, IN_FLIGHT, "timeout")
+def test_a_killed_workers_calls_are_held_and_sent_again_only_when_a_person_says_so(mill: Mill) -> None:
+    killed = worker_with_calls_in_flight(mill, IN_FLIGHT, "timeout x1")
     lives_on = mill.start_worker()
     killed.crash()
     wait_until(lambda: mill.states() == {"held": IN_FLIGHT}, FOUND_WITHIN_S, mill.tails)
     assert mill.outcomes() == {"unknown": IN_FLIGHT}
     assert len(mill.simulator.calls()) == IN_FLIGHT
-    again = mill.submit(plain_rows(IN_FLIGHT), name="more.jsonl")
-    mill.wait_done(2 * IN_FLIGHT, 30)
-    assert mill.run("status", again, "--json").json()["jobs"]["succeeded"] == IN_FLIGHT
+    mill.check()
+    mill.run("retry", "last", "--held", "--yes")
+    wait_until(lambda: mill.states() == {"succeeded": IN_FLIGHT}, 30, mill.tails)
     assert lives_on.stop() == 0
+    calls = mill.simulator.calls()
+    assert len(calls) == 2 * IN_FLIGHT
+    assert len({line["idempotency_key"] for line in calls}) == IN_FLIGHT
     mill.check()
 
 
@@ -87,18 +87,4 @@ def test_when_all_workers_are_killed_the_next_one_to_start_holds_their_calls(mil
     next_one = mill.start_worker()
     wait_until(lambda: mill.states() == {"held": 2 * IN_FLIGHT}, FOUND_WITHIN_S, mill.tails)
     assert next_one.stop() == 0
-    mill.check()
-
-
-def test_a_held_job_that_is_sent_again_keeps_its_idempotency_key(mill: Mill) -> None:
-    killed = worker_with_calls_in_flight(mill, IN_FLIGHT, "timeout x1")
-    killed.crash()
-    worker = mill.start_worker()
-    wait_until(lambda: mill.states() == {"held": IN_FLIGHT}, FOUND_WITHIN_S, mill.tails)
-    mill.run("retry", "last", "--held", "--yes")
-    wait_until(lambda: mill.states() == {"succeeded": IN_FLIGHT}, 30, mill.tails)
-    assert worker.stop() == 0
-    calls = mill.simulator.calls()
-    assert len(calls) == 2 * IN_FLIGHT
-    assert len({line["idempotency_key"] for line in calls}) == IN_FLIGHT
     mill.check()
