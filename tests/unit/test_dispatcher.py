@@ -1,0 +1,168 @@
+"""The dispatcher: slots go round the batches, waits are kept to, and nothing makes it deaf."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from jobs.errors import LedgerAway
+from jobs.ledger.admission import Admission, Admitted, Wait
+from worker import dispatcher as module
+from worker.dispatcher import Dispatcher
+from worker.slots import Slots
+
+DONE = Wait("done", "nothing is queued")
+
+
+def admitted(count: int) -> list[Admitted]:
+    return [Admitted(f"a{n}", "b", n, str(n), 1, "m", 1, "{}", "k", 1, 0) for n in range(count)]
+
+
+class Bench:
+    """A dispatcher over made-up batches; `asked` is every admission it asked for."""
+
+    def __init__(self, batches: list[str], slots: int) -> None:
+        self.batches = batches
+        self.slots = Slots(slots)
+        self.stopping = threading.Event()
+        self.asked: list[tuple[str, int]] = []
+        self.answer: Callable[[str, int], Admission] = lambda batch, most: Admission(admitted(most), None)
+        self.dispatcher = Dispatcher(lambda: self.batches, self._admit, self.slots, self.stopping)
+        self._news = threading.Condition()
+
+    def _admit(self, batch: str, most: int) -> Admission:
+        with self._news:
+            self.asked.append((batch, most))
+            self._news.notify_all()
+        return self.answer(batch, most)
+
+    def until_asked(self, times: int) -> list[tuple[str, int]]:
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.asked) >= times, 30)
+            return list(self.asked)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.dispatcher.start()
+        yield
+        self.stopping.set()
+        self.dispatcher.wake()
+        self.dispatcher.join()
+
+
+def test_free_slots_are_divided_evenly_among_the_batches() -> None:
+    bench = Bench(["large", "small", "other"], 9)
+    with bench.running():
+        asked = bench.until_asked(3)
+    assert sorted(batch for batch, _ in asked[:3]) == ["large", "other", "small"]
+    assert [most for _, most in asked[:3]] == [3, 3, 3]
+
+
+def test_what_one_batch_leaves_goes_to_the_next() -> None:
+    bench = Bench(["a", "b"], 4)
+    bench.answer = lambda batch, most: Admission([], DONE)
+    with bench.running():
+        asked = bench.until_asked(2)
+    assert [most for _, most in asked[:2]] == [2, 4]
+
+
+def test_another_batch_is_first_in_each_round() -> None:
+    bench = Bench(["a", "b", "c"], 1)
+
+    def take_and_end(batch: str, most: int) -> Admission:
+        threading.Thread(target=bench.slots.end).start()
+        return Admission(admitted(1), None)
+
+    bench.answer = take_and_end
+    with bench.running():
+        asked = bench.until_asked(6)
+    firsts = [batch for batch, _ in asked[:6]]
+    assert {firsts.count(batch) for batch in "abc"} == {2}
+
+
+def test_slots_that_nobody_used_are_given_back() -> None:
+    bench = Bench(["a"], 4)
+    bench.answer = lambda batch, most: Admission(admitted(1), DONE)
+    with bench.running():
+        bench.until_asked(1)
+    assert bench.slots.in_use == 1
+
+
+def test_a_wait_is_over_when_the_first_batch_may_go_on() -> None:
+    bench = Bench(["a", "b"], 4)
+    waits = {"a": Wait("not_due", "later", 3_600_000), "b": Wait("rate_limit", "soon", 30)}
+    bench.answer = lambda batch, most: Admission([], waits[batch])
+    with bench.running():
+        bench.until_asked(6)  # far within the hour of the other
+
+
+def test_a_wake_up_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 3600.0)
+    bench = Bench(["a"], 4)
+    bench.answer = lambda batch, most: Admission([], DONE)
+    with bench.running():
+        bench.until_asked(1)
+        bench.dispatcher.wake()
+        bench.until_asked(2)
+
+
+def test_a_new_batch_is_found_by_a_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 3600.0)
+    bench = Bench([], 4)
+    with bench.running():
+        bench.batches = ["a"]
+        bench.dispatcher.wake()
+        assert bench.until_asked(1) == [("a", 4)]
+
+
+def test_a_new_batch_is_found_without_any_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.02)
+    bench = Bench([], 4)
+    with bench.running():
+        bench.batches = ["a"]
+        bench.until_asked(1)
+
+
+@pytest.mark.parametrize("failure", [LedgerAway("away"), ValueError("a bug")])
+def test_trouble_with_the_list_of_batches_does_not_end_it(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.02)
+    bench = Bench(["a"], 4)
+    failures = iter([failure, failure])
+
+    def due() -> list[str]:
+        if found := next(failures, None):
+            raise found
+        return ["a"]
+
+    bench.dispatcher = Dispatcher(due, bench._admit, bench.slots, bench.stopping)
+    with bench.running():
+        bench.until_asked(1)
+
+
+def test_an_admission_that_fails_costs_no_slots_and_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.02)
+    bench = Bench(["a"], 4)
+    failures = iter([ValueError("a bug"), ValueError("a bug")])
+
+    def answer(batch: str, most: int) -> Admission:
+        if found := next(failures, None):
+            raise found
+        return Admission(admitted(most), DONE)
+
+    bench.answer = answer
+    with bench.running():
+        asked = bench.until_asked(3)
+    assert [most for _, most in asked[:3]] == [4, 4, 4]
+    assert bench.slots.in_use == 4
+
+
+def test_nothing_is_admitted_once_it_is_told_to_stop() -> None:
+    bench = Bench(["a"], 4)
+    bench.stopping.set()
+    bench.dispatcher.start()
+    bench.dispatcher.join()
+    assert bench.asked == []
+    assert bench.slots.in_use == 0
