@@ -4,6 +4,7 @@ Secrets are SecretStr: they show in no repr, log or message. `origins` says wher
 """
 
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -104,6 +105,8 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise UsageError("\n".join(_sentence(problem) for problem in error.errors())) from None
+    except (TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{SETTINGS_FILE} in this folder cannot be read: {error}") from None
 
 
 def origins(**flags: Any) -> dict[str, str]:
