@@ -1,0 +1,277 @@
+"""Endings: the pure decision of what the end of an attempt changes, row by row and as laws over all cases."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.ledger.endings import AttemptFacts, Change, Ending, JobFacts, Money, StoredImage, resolve
+from jobs.money import Charge, Cost, Meter
+from jobs.states import CHARGED, COUNTED, UNFINISHED, JobState, Outcome
+
+CEILING = 1_000
+OPEN = AttemptFacts(number=1, outcome=None, ceiling_nano=CEILING)
+DOUBT = replace(OPEN, outcome=Outcome.UNKNOWN)
+JOB = JobFacts(
+    state=JobState.RUNNING,
+    attempts=1,
+    counted=0,
+    unknowns=0,
+    images=0,
+    possible_nano=0,
+    age_ms=1_000,
+    batch_cancelled=False,
+    max_attempts=5,
+    retry_unknown=0,
+    time_limit_ms=3_600_000,
+)
+HELD = replace(JOB, state=JobState.HELD, counted=1, unknowns=1, possible_nano=CEILING)
+IMAGE = StoredImage(0, "x.png", "ab", 1, "png", 1, 1, None)
+PRICED = Cost.of([Charge(Meter.IMAGE, 1, "image", 600_000_000, 600)], "usage")
+UNPRICED = Cost.of([Charge(Meter.IMAGE, 1, "image", None, None)], "usage")
+
+
+def again(job: JobFacts, ending: Ending) -> int | None:
+    return 5_000
+
+
+def enough(job: JobFacts, ending: Ending) -> int | None:
+    return None
+
+
+def ending(outcome: Outcome, **fields: object) -> Ending:
+    values: dict[str, object] = {"http_status": None if outcome is Outcome.UNKNOWN else 200}
+    if outcome in CHARGED:
+        values["cost"] = PRICED
+    if outcome is Outcome.SUCCEEDED:
+        values["images"] = (IMAGE,)
+    return Ending("a", outcome, **{**values, **fields})  # type: ignore[arg-type]
+
+
+def change(attempt: AttemptFacts, job: JobFacts, what: Ending, retry: object = again) -> Change:
+    found = resolve(attempt, job, what, retry)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+RETRIED = [Outcome.REJECTED, Outcome.THROTTLED, Outcome.ERRORED]
+FINAL = {
+    Outcome.SUCCEEDED: JobState.SUCCEEDED,
+    Outcome.REFUSED: JobState.REFUSED,
+    Outcome.IMAGE_LOST: JobState.FAILED,
+    Outcome.BILLED_LOST: JobState.FAILED,
+    Outcome.NOT_BILLED: JobState.FAILED,
+}
+
+
+@pytest.mark.parametrize(("outcome", "state"), FINAL.items())
+def test_what_is_final_is_final_whatever_the_retry_policy_says(outcome: Outcome, state: JobState) -> None:
+    found = change(OPEN, JOB, ending(outcome))
+    assert (found.state, found.due_in_ms) == (state, 0)
+
+
+@pytest.mark.parametrize("outcome", RETRIED)
+def test_what_may_heal_is_queued_as_the_policy_says_and_fails_when_it_says_enough(outcome: Outcome) -> None:
+    assert change(OPEN, JOB, ending(outcome)).state is JobState.QUEUED
+    assert change(OPEN, JOB, ending(outcome)).due_in_ms == 5_000
+    assert change(OPEN, JOB, ending(outcome), enough).state is JobState.FAILED
+
+
+def test_what_was_never_sent_is_due_at_once_without_asking_the_policy() -> None:
+    found = change(OPEN, JOB, ending(Outcome.NOT_SENT), enough)
+    assert (found.state, found.due_in_ms, found.counted) == (JobState.QUEUED, 0, 0)
+
+
+def test_account_trouble_is_due_at_once_without_asking_the_policy() -> None:
+    found = change(OPEN, JOB, ending(Outcome.REJECTED, account_trouble=True), enough)
+    assert (found.state, found.due_in_ms, found.counted) == (JobState.QUEUED, 0, 0)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+def test_doubts_are_held_once_the_allowed_repeats_are_used_up(allowed: int) -> None:
+    states = [
+        change(OPEN, replace(JOB, unknowns=before, retry_unknown=allowed), ending(Outcome.UNKNOWN)).state
+        for before in range(3)
+    ]
+    assert states == [JobState.QUEUED] * allowed + [JobState.HELD] * (3 - allowed)
+
+
+def test_a_doubt_that_may_be_repeated_is_held_when_attempts_or_time_are_used_up() -> None:
+    assert change(OPEN, replace(JOB, retry_unknown=9), ending(Outcome.UNKNOWN), enough).state is JobState.HELD
+
+
+@pytest.mark.parametrize("outcome", [*RETRIED, Outcome.NOT_SENT])
+def test_nothing_goes_back_to_the_queue_of_a_cancelled_batch(outcome: Outcome) -> None:
+    assert change(OPEN, replace(JOB, batch_cancelled=True), ending(outcome)).state is JobState.CANCELLED
+
+
+def test_a_doubt_of_a_cancelled_batch_is_held() -> None:
+    job = replace(JOB, batch_cancelled=True, retry_unknown=5)
+    assert change(OPEN, job, ending(Outcome.UNKNOWN)).state is JobState.HELD
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_exactly_the_counted_outcomes_use_up_an_attempt(outcome: Outcome) -> None:
+    assert change(OPEN, JOB, ending(outcome)).counted == int(outcome in COUNTED)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome.SUCCEEDED, Money(-CEILING, 0, 600)),
+        (Outcome.IMAGE_LOST, Money(-CEILING, 0, 600)),
+        (Outcome.REFUSED, Money(-CEILING, 0, 0)),
+        (Outcome.REJECTED, Money(-CEILING, 0, 0)),
+        (Outcome.THROTTLED, Money(-CEILING, 0, 0)),
+        (Outcome.ERRORED, Money(-CEILING, 0, 0)),
+        (Outcome.NOT_SENT, Money(-CEILING, 0, 0)),
+        (Outcome.UNKNOWN, Money(-CEILING, CEILING, 0)),
+    ],
+)
+def test_money_of_an_open_attempt_leaves_the_reserve(outcome: Outcome, expected: Money) -> None:
+    assert change(OPEN, JOB, ending(outcome)).money == expected
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome.SUCCEEDED, Money(0, -CEILING, 600)),
+        (Outcome.IMAGE_LOST, Money(0, -CEILING, 600)),
+        (Outcome.BILLED_LOST, Money(0, -CEILING, 600)),
+        (Outcome.NOT_BILLED, Money(0, -CEILING, 0)),
+        (Outcome.ERRORED, Money(0, -CEILING, 0)),
+    ],
+)
+def test_money_of_a_resolved_doubt_leaves_the_possible(outcome: Outcome, expected: Money) -> None:
+    assert change(DOUBT, HELD, ending(outcome)).money == expected
+
+
+def test_a_refusal_with_usage_is_charged() -> None:
+    found = change(OPEN, JOB, ending(Outcome.REFUSED, cost=PRICED))
+    assert (found.charged_nano, found.money) == (600, Money(-CEILING, 0, 600))
+
+
+@pytest.mark.parametrize(("attempt", "job"), [(OPEN, JOB), (DOUBT, HELD)])
+def test_a_charge_without_price_stays_possible_at_its_ceiling(attempt: AttemptFacts, job: JobFacts) -> None:
+    found = change(attempt, job, ending(Outcome.SUCCEEDED, cost=UNPRICED))
+    assert (found.charged_nano, found.possible_nano) == (None, CEILING)
+    assert job.possible_nano + found.money.possible == CEILING
+
+
+@pytest.mark.parametrize("settled", [outcome for outcome in Outcome if outcome is not Outcome.UNKNOWN])
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_settled_attempt_is_never_settled_again(settled: Outcome, outcome: Outcome) -> None:
+    assert resolve(replace(OPEN, outcome=settled), JOB, ending(outcome), again) is None
+
+
+def test_a_doubt_about_a_doubt_says_nothing_new() -> None:
+    assert resolve(DOUBT, HELD, ending(Outcome.UNKNOWN), again) is None
+
+
+@pytest.mark.parametrize("state", [JobState.HELD, JobState.QUEUED, JobState.RUNNING])
+def test_a_late_image_is_the_result_of_a_job_that_waits_for_one(state: JobState) -> None:
+    found = change(DOUBT, replace(HELD, state=state, attempts=2), ending(Outcome.SUCCEEDED))
+    assert (found.state, found.surplus) == (JobState.SUCCEEDED, False)
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state not in (*UNFINISHED, JobState.HELD)])
+def test_a_late_image_moves_no_job_that_has_ended(state: JobState) -> None:
+    found = change(DOUBT, replace(HELD, state=state), ending(Outcome.SUCCEEDED))
+    assert (found.state, found.surplus, found.shows_error) == (state, True, False)
+    assert found.money.confirmed == 600
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.HELD])
+def test_a_late_answer_without_image_moves_only_a_held_job(state: JobState) -> None:
+    assert change(DOUBT, replace(HELD, state=state), ending(Outcome.ERRORED)).state is state
+
+
+def test_a_late_error_lets_a_held_job_try_again() -> None:
+    assert change(DOUBT, HELD, ending(Outcome.ERRORED)).state is JobState.QUEUED
+    assert change(DOUBT, HELD, ending(Outcome.ERRORED), enough).state is JobState.FAILED
+
+
+def test_a_late_answer_without_image_leaves_a_job_held_for_its_other_doubts() -> None:
+    job = replace(HELD, unknowns=2, possible_nano=2 * CEILING)
+    assert change(DOUBT, job, ending(Outcome.NOT_BILLED)).state is JobState.HELD
+
+
+def test_a_late_unpriced_loss_is_no_doubt_any_more() -> None:
+    assert change(DOUBT, HELD, ending(Outcome.IMAGE_LOST, cost=UNPRICED)).state is JobState.FAILED
+
+
+def test_an_answer_to_an_earlier_attempt_does_not_move_a_job_whose_next_one_runs() -> None:
+    job = replace(JOB, attempts=2)
+    found = change(OPEN, job, ending(Outcome.REFUSED))
+    assert (found.state, found.shows_error) == (JobState.RUNNING, False)
+
+
+def test_an_image_for_a_job_that_has_its_result_is_surplus() -> None:
+    found = change(OPEN, replace(JOB, state=JobState.SUCCEEDED), ending(Outcome.SUCCEEDED))
+    assert (found.state, found.surplus) == (JobState.SUCCEEDED, True)
+
+
+@pytest.mark.parametrize(
+    ("what", "new_key"),
+    [
+        (ending(Outcome.ERRORED, http_status=500), True),
+        (ending(Outcome.THROTTLED, http_status=429), True),
+        (ending(Outcome.ERRORED, http_status=None), False),
+        (ending(Outcome.NOT_SENT, http_status=None), False),
+        (ending(Outcome.UNKNOWN), False),
+        (ending(Outcome.UNKNOWN, http_status=502), False),
+    ],
+)
+def test_the_key_changes_only_when_the_endpoint_itself_has_answered(what: Ending, new_key: bool) -> None:
+    assert change(OPEN, JOB, what).new_key is new_key
+
+
+@given(
+    attempt=st.sampled_from([OPEN, DOUBT]),
+    state=st.sampled_from(list(JobState)),
+    outcome=st.sampled_from(list(Outcome)),
+    cost=st.sampled_from([None, PRICED, UNPRICED]),
+    unknowns=st.integers(0, 3),
+    retry_unknown=st.integers(0, 3),
+    doubts=st.integers(0, 2),
+    trouble=st.booleans(),
+    cancelled=st.booleans(),
+    decision=st.sampled_from([again, enough]),
+)
+def test_money_is_neither_made_nor_lost_and_final_states_never_move(
+    attempt: AttemptFacts,
+    state: JobState,
+    outcome: Outcome,
+    cost: Cost | None,
+    unknowns: int,
+    retry_unknown: int,
+    doubts: int,
+    trouble: bool,
+    cancelled: bool,
+    decision: object,
+) -> None:
+    held = attempt.ceiling_nano if attempt.outcome else 0
+    job = replace(
+        JOB,
+        state=state,
+        unknowns=unknowns,
+        retry_unknown=retry_unknown,
+        batch_cancelled=cancelled,
+        possible_nano=held + doubts * CEILING,
+    )
+    found = resolve(attempt, job, ending(outcome, cost=cost, account_trouble=trouble), decision)  # type: ignore[arg-type]
+    if found is None:
+        assert attempt.outcome is Outcome.UNKNOWN
+        assert outcome is Outcome.UNKNOWN
+        return
+    # What was reserved or possible for the attempt before is gone, what is possible now has come.
+    assert found.money.reserved == (0 if attempt.outcome else -CEILING)
+    assert found.money.possible == found.possible_nano - held
+    assert found.money.confirmed == (found.charged_nano or 0)
+    assert found.possible_nano in (0, CEILING)
+    if state not in UNFINISHED and state is not JobState.HELD:
+        assert found.state is state
+    if found.state is JobState.HELD and state is not JobState.HELD:
+        assert job.possible_nano + found.money.possible > 0
+    assert found.due_in_ms == 0 or found.state is JobState.QUEUED
