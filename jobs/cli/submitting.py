@@ -176,9 +176,13 @@ def _narrate(submission: "Submission", digest: "ProblemDigest", budget_nano: int
         if budget_nano is not None:
             say(f"its budget stays as it is; `imagemill resume {submission.batch_id} --budget USD` changes it")
     elif check:
-        if check.problems:
+        if check.problems and submission.batch_id is None:
             click.echo(tab_separated(digest.table()), nl=False, err=True)
-            say(f"{check.errors:,} errors, {check.warnings:,} warnings, all with their lines: {problems}")
+        if check.problems:
+            left_out = (
+                f"{check.rows - check.accepted:,} rows left out: " if check.errors and submission.batch_id else ""
+            )
+            say(f"{left_out}{check.errors:,} errors, {check.warnings:,} warnings, all with their lines: {problems}")
         for line in check_words(check, budget_nano):
             say(line)
         if submission.batch_id is None:
