@@ -31,6 +31,7 @@ _LEVELS = {
     "throttled": "warning",
     "ticket_not_published": "warning",
     "tickets_published": "debug",
+    "broker_trouble": "warning",
 }
 
 

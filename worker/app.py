@@ -4,6 +4,7 @@ Opens what the process owns when the worker starts and closes it when the worker
 executor's; Celery delivers tickets, signals and the command line.
 """
 
+import logging
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -77,9 +78,19 @@ def main() -> int:
     return 0
 
 
+class _ToEvents(logging.Handler):
+    """Celery's warnings in our words and format: the broker is away, a message could not be read."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        first_line = record.getMessage().strip().partition("\n")[0]
+        events.tell("broker_trouble", logger=record.name, message=first_line[:500])
+
+
 @setup_logging.connect
 def _keep_our_logging(**_: Any) -> None:
     """Connected, so that Celery leaves the root logger alone."""
+    for name in ("celery", "kombu"):
+        logging.getLogger(name).addHandler(_ToEvents(logging.WARNING))
 
 
 @worker_init.connect

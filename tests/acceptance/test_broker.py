@@ -50,6 +50,7 @@ def test_a_worker_survives_two_broker_restarts_with_calls_in_flight_and_is_woken
         redis_server.restart()
     mill.wait_done(120, 60)
     assert worker.running, worker.tail()
+    assert "Connection to broker lost" in worker.said()
     mill.submit(plain_rows(8), "--again")
     wait_until(lambda: waiting_tickets(redis_server) == 0, 30, "the ticket to be taken")
     mill.wait_done(128, 30)
@@ -122,6 +123,7 @@ def test_forged_and_doubled_tickets_start_no_call_and_kill_no_worker(
         lambda: waiting_tickets(redis_server) == 0, 60, lambda: f"every message to be taken\n{worker.tail()}"
     )
     assert worker.running, worker.tail()
+    assert "Refusing to deserialize untrusted content of type pickle" in worker.said()
     assert worker.stop() == 0
     assert_each_was_called_once(mill, 20)
 
