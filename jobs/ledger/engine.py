@@ -146,13 +146,19 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES or "database is locked" in str(error.orig):
             raise RolledBack("the database is busy with other transactions; try again") from error
-        if isinstance(error, OperationalError | InterfaceError):
+        if _is_away(error):
             raise LedgerAway(f"the database does not answer: {_first_line(error.orig)}") from error
         raise LedgerError(_first_line(error.orig)) from error
     except PoolTimeoutError as error:
         raise LedgerAway("no database connection came free in time") from error
     except SQLAlchemyError as error:
         raise LedgerError(_first_line(error)) from error
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether waiting may help. SQLite calls wrong SQL an operational error too."""
+    wrong_sql = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return isinstance(error, OperationalError | InterfaceError) and not wrong_sql
 
 
 def _first_line(error: BaseException | None) -> str:
