@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from jobs.ids import new_attempt_id
 from jobs.ledger import clock
@@ -260,7 +260,7 @@ def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, claimed: lis
         return []
     now = clock.now(tx)
     admitted = [_admitted(batch_id, job, now + claimer.deadline_ms) for job in claimed]
-    tx.execute(_START, [{"b": batch_id, "r": job.row, "now": now} for job in claimed])
+    _start(tx, batch_id, [job.row for job in claimed], now)
     tx.execute(insert(attempts), [_attempt_row(claimer, one, now) for one in admitted])
     moved: dict[str, int] = {}
     for one in admitted:
@@ -277,16 +277,17 @@ def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, claimed: lis
     return admitted
 
 
-# Guarded by the claim: the rows are locked and were read as queued in this transaction.
-_START = (
-    update(jobs)
-    .where(jobs.c.batch_id == bindparam("b"), jobs.c.row == bindparam("r"))
-    .values(
-        state=JobState.RUNNING.value,
-        attempts=jobs.c.attempts + 1,
-        first_admitted_at=func.coalesce(jobs.c.first_admitted_at, bindparam("now")),
+def _start(tx: Connection, batch_id: str, rows: list[int], now: int) -> None:
+    """queued -> running. Guarded by the claim: the rows are locked and were read as queued in this transaction."""
+    tx.execute(
+        update(jobs)
+        .where(jobs.c.batch_id == batch_id, jobs.c.row.in_(rows))
+        .values(
+            state=JobState.RUNNING.value,
+            attempts=jobs.c.attempts + 1,
+            first_admitted_at=func.coalesce(jobs.c.first_admitted_at, now),
+        )
     )
-)
 
 
 def _admitted(batch_id: str, job: AnyRow, deadline_at: int) -> Admitted:
