@@ -80,9 +80,9 @@ def _narrow(statement: Select[Any], table: Any, chosen: Filter) -> Select[Any]:
 def _stream(
     tx: Connection, statement: Select[Any], shape: Callable[[AnyRow], dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    result = tx.execution_options(yield_per=_PAGE).execute(statement)
-    for row in result:
-        yield shape(row)
+    with tx.execute(statement, execution_options={"yield_per": _PAGE}) as rows:
+        for row in rows:
+            yield shape(row)
 
 
 def _job(row: AnyRow) -> dict[str, Any]:
