@@ -21,7 +21,7 @@ from worker.calls import Answer
 from worker.spool import Group, Spool
 
 _MOST_PER_GROUP = 300
-_GATHER_S = 0.05
+_GATHER_S = 0.1
 """Answers that come in within this time are booked by one transaction. Nobody waits: their slots are free."""
 _LONGEST_WAIT_S = 10.0
 
