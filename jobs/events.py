@@ -56,3 +56,6 @@ def configure(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+configure("warning")  # until the program says otherwise: structlog's own default writes to stdout
