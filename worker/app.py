@@ -51,6 +51,8 @@ class Process:
 
 
 _process: Process | None = None
+_told = ""
+"""How a signal told the process to stop: Warm, Cold, or not at all."""
 
 
 def _wake(_batch_id: str) -> None:
@@ -68,14 +70,18 @@ app = _open_app()
 
 
 def main() -> int:
-    """`imagemill work`: run a worker until it is told to stop. Raises UsageError without a broker."""
+    """`imagemill work`: run a worker until it is told to stop; its exit code. Raises UsageError without a broker.
+
+    Being asked to stop, also by Ctrl-C, is a good end; being made to leave calls in flight is none.
+    """
     if load_settings().broker_url is None:
         raise UsageError(
             "IMAGEMILL_BROKER_URL is not set; name a broker such as redis://127.0.0.1:6379/0, "
             "or use `imagemill run`, which needs none"
         )
-    app.worker_main(["worker", "--loglevel=WARNING"])
-    return 0
+    celery_worker = app.Worker(loglevel="WARNING", quiet=True)
+    celery_worker.start()
+    return {"Warm": 0, "Cold": 1}.get(_told, int(celery_worker.exitcode or 0))
 
 
 class _ToEvents(logging.Handler):
@@ -102,6 +108,8 @@ def _be_alone(sender: Any, **_: Any) -> None:
 @worker_shutting_down.connect
 def _stop_admitting(how: str, **_: Any) -> None:
     """In the signal handler, before Celery itself begins to stop: a second, harder signal ends the wait as well."""
+    global _told  # noqa: PLW0603
+    _told = how
     if _process:
         _process.executor.stop_admitting()
         if how == "Cold":

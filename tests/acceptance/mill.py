@@ -101,16 +101,16 @@ class Mill:
         assert expect in (None, done.code), f"exit {done.code}, not {expect}\n{done.out}\n{done.err}"
         return done
 
-    def start(self, *arguments: str | Path) -> Process:
+    def start(self, *arguments: str | Path, program: str = "imagemill") -> Process:
         """A command under way."""
         self._started += 1
         log = self.home / f"{self._started}-{arguments[0]}.log"
-        process = Process(["imagemill", *map(str, arguments)], env=self.env, cwd=self.home, log=log)
+        process = Process([program, *map(str, arguments)], env=self.env, cwd=self.home, log=log)
         return self._stack.enter_context(process)
 
-    def start_worker(self) -> Process:
-        """`imagemill work`, up and registered in the ledger."""
-        worker = self.start("work")
+    def start_worker(self, *, plain: bool = False) -> Process:
+        """`imagemill work`, or plain Celery, up and registered in the ledger."""
+        worker = self.start("-A", "worker.app", "worker", program="celery") if plain else self.start("work")
         wait_until(
             lambda: (
                 self.books.number(f"SELECT count(*) FROM workers WHERE pid = {worker.pid}") or not worker.running

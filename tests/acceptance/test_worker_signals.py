@@ -18,15 +18,15 @@ def mill(new_mill: Callable[..., Mill], ledger_url: str, redis_url: str) -> Mill
     return new_mill(database_url=ledger_url, broker_url=redis_url, in_flight=IN_FLIGHT)
 
 
-def worker_with_calls_in_flight(mill: Mill, jobs: int, marker: str) -> Process:
-    worker = mill.start_worker()
+def worker_with_calls_in_flight(mill: Mill, jobs: int, marker: str, *, plain: bool = False) -> Process:
+    worker = mill.start_worker(plain=plain)
     mill.submit(plain_rows(jobs, marker))
     wait_until(lambda: mill.calls_in_flight() == min(jobs, IN_FLIGHT), 30, mill.tails)
     return worker
 
 
 def test_sigterm_finishes_the_calls_in_flight_and_leaves_the_rest_queued(mill: Mill) -> None:
-    worker = worker_with_calls_in_flight(mill, 20, "delay 2")
+    worker = worker_with_calls_in_flight(mill, 20, "delay 2", plain=True)
     assert worker.stop(signal.SIGTERM) == 0
     assert set(mill.outcomes()) == {"succeeded"}
     assert mill.states() == {"succeeded": len(mill.simulator.calls()), "queued": 20 - len(mill.simulator.calls())}
@@ -55,11 +55,19 @@ def test_a_harder_signal_leaves_within_seconds_and_says_what_may_be_paid(
     for number in first:
         worker.send(number)
         wait_until(lambda: "worker_stopping" in worker.said(), 20, worker.tail)
-    worker.stop(last)
+    assert worker.stop(last) == 1
     assert mill.outcomes() == {"unknown": IN_FLIGHT}
     assert mill.states() == {"held": IN_FLIGHT, "queued": 4}
     assert mill.books.number("SELECT sum(possible_nano) FROM budgets") > 0
     mill.check(at_rest=False)
+
+
+def test_a_worker_that_cannot_start_says_why_and_tells_its_supervisor(
+    new_mill: Callable[..., Mill], postgres_url: str, redis_url: str
+) -> None:
+    worker = new_mill(database_url=postgres_url, broker_url=redis_url).start("work")
+    assert worker.wait(30) == 1
+    assert "imagemill db upgrade" in worker.said()
 
 
 def test_a_killed_workers_calls_are_held_and_sent_again_only_when_a_person_says_so(mill: Mill) -> None:
