@@ -1,14 +1,12 @@
 """The exceptions a person may meet. Each message says what happened, to what, and what to do next.
 
-    ImagemillError                 exit 1
-    +-- UsageError                 exit 2   wrong call or setting
-    |   +-- ManifestError          exit 2   a file that cannot be read as a manifest at all
-    +-- BudgetReached              exit 4
-    +-- EndpointTrouble            exit 5   endpoint or account
-    +-- LedgerError                exit 1
-        +-- LedgerAway             exit 1   the database does not answer; nothing was decided
-        +-- Conflict               exit 1   a unique key was there already
-        +-- SchemaMismatch         exit 1   database older or newer than this program
+ImagemillError                 exit 1
++-- UsageError                 exit 2   wrong call or setting
+|   +-- ManifestError          exit 2   a file that cannot be read as a manifest at all
++-- LedgerError                exit 1
+    +-- LedgerAway             exit 1   the database does not answer; nothing was decided
+    +-- Conflict               exit 1   a unique key was there already
+    +-- SchemaMismatch         exit 1   database older or newer than this program
 """
 
 
@@ -24,14 +22,6 @@ class UsageError(ImagemillError):
 
 class ManifestError(UsageError):
     """The file as a whole cannot be read: wrong encoding, unknown format, empty. Row problems are Problems."""
-
-
-class BudgetReached(ImagemillError):
-    exit_code = 4
-
-
-class EndpointTrouble(ImagemillError):
-    exit_code = 5
 
 
 class LedgerError(ImagemillError):

@@ -268,7 +268,7 @@ def _waiting_for(tx: Connection, batch: AnyRow, by_state: dict[str, int], endpoi
     models = list(
         tx.execute(select(job_tallies.c.model).where(job_tallies.c.batch_id == batch.id).distinct()).scalars()
     )
-    blocked = blocked_until(tx, models) - now
+    blocked = blocked_until(tx, models, endpoint) - now
     if blocked > 0:
         return f"rate limit, next slot in {blocked / 1000:.0f} s"
     due = [tx.execute(select(func.min(jobs.c.due_at)).where(*queued, jobs.c.model == m)).scalar() for m in models]

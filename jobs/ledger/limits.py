@@ -124,10 +124,12 @@ def list_pauses(tx: Connection, endpoint: str | None = None) -> list[Paused]:
     return [paused for paused in found if paused]
 
 
-def blocked_until(tx: Connection, models: Sequence[str]) -> int:
+def blocked_until(tx: Connection, models: Sequence[str], endpoint: str | None = None) -> int:
     """The latest moment until which 429 answers hold back any of the models; 0 when none does."""
-    rows = tx.execute(select(rate_limits.c.blocked_until).where(rate_limits.c.model.in_(models))).scalars()
-    return max(rows, default=0)
+    held_back = select(rate_limits.c.blocked_until).where(rate_limits.c.model.in_(models))
+    if endpoint is not None:
+        held_back = held_back.where(rate_limits.c.endpoint == endpoint)
+    return max(tx.execute(held_back).scalars(), default=0)
 
 
 def _paused(model: str | None, since: int | None, kind: str | None, message: str | None) -> Paused | None:

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from jobs.cli import group, trouble
-from jobs.errors import BudgetReached, EndpointTrouble, ImagemillError, LedgerAway, ManifestError, UsageError
+from jobs.errors import ImagemillError, LedgerAway, ManifestError, UsageError
 
 
 @pytest.fixture
@@ -30,8 +30,6 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], int]:
         (ImagemillError("it broke"), 1),
         (UsageError("it broke"), 2),
         (ManifestError("it broke"), 2),
-        (BudgetReached("it broke"), 4),
-        (EndpointTrouble("it broke"), 5),
         (RuntimeError("it broke"), 1),
         (KeyboardInterrupt(), 130),
         (click.Abort(), 130),
