@@ -101,9 +101,13 @@ class Network:
             task.add_done_callback(partial(self._ended, call))
 
     def _ended(self, call: Call, task: asyncio.Task[Answer]) -> None:
-        """A call answers even when it is cancelled, except one that was cancelled before its first step."""
+        """A call answers even when it is cancelled, except one that was cancelled before its first step. After an
+        answer that pauses the key or a model, those that wait their turn are not sent."""
         self._tasks.discard(task)
-        self._on_answer(_not_sent(call, "stopped_before_sending") if task.cancelled() else task.result())
+        answer = _not_sent(call, "stopped_before_sending") if task.cancelled() else task.result()
+        self._on_answer(answer)
+        if answer.pause:
+            self._drop_waiting()
         self._fill()
 
     def _drop_waiting(self) -> None:
