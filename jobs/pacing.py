@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 MINUTE_US = 60_000_000
 BURST_US = 1_000_000
-SLOWER = 0.7
+SLOWER = 0.85
 """Of the rate seen when a 429 came in without a stated limit."""
 FASTER = 1.1
 """Growth of the learned pace for each STEP_MS without another 429."""
-STEP_MS = 10_000
+STEP_MS = 5_000
 FORGET_MS = 300_000
 """A learned pace is dropped after so long without a 429."""
 _ONE_STORM_MS = 5_000

@@ -70,7 +70,7 @@ class Executor:
         self._signing = threading.Lock()  # of `worker_id` and `_signed_off`
         self._signed_off = False
         self._settler = Settler(self.spool, self.booking, self._open, self._on_booked)
-        self._network = Network(self._open_endpoint, self._on_answer, settings.in_flight)
+        self._network = Network(self._open_endpoint, self._on_answer, settings.in_flight, self.spool.sent.note)
         self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
 
     def start(self) -> None:
@@ -110,6 +110,7 @@ class Executor:
         After `grace_s` the calls still in flight are given up and end as unknown.
         """
         self.stop_admitting()
+        self.slots.close()
         self._dispatcher.join()
         self._network.drop_waiting()
         self._wait_for_calls(grace_s)
@@ -207,6 +208,7 @@ class Executor:
         self.slots.end()
 
     def _on_booked(self, attempt_ids: Sequence[str], queued_again: bool) -> None:
+        self.spool.sent.forget(attempt_ids)
         with self._tracking:
             for attempt_id in attempt_ids:
                 del self._open[attempt_id]

@@ -26,14 +26,19 @@ def boot_clock_s() -> float:
 
 
 class Network:
-    """Runs calls until closed. `on_answer` must be quick: it runs on the loop's thread."""
+    """Runs calls until closed. `on_send` and `on_answer` must be quick: they run on the loop's thread."""
 
     def __init__(
-        self, open_endpoint: Callable[[], Endpoint], on_answer: Callable[[Answer], None], in_flight: int
+        self,
+        open_endpoint: Callable[[], Endpoint],
+        on_answer: Callable[[Answer], None],
+        in_flight: int,
+        on_send: Callable[[str], None] = lambda attempt_id: None,
     ) -> None:
         self._open_endpoint = open_endpoint
         self._on_answer = on_answer
         self._in_flight = in_flight
+        self._on_send = on_send
         self._waiting: deque[tuple[Call, float]] = deque()
         self._tasks: set[asyncio.Task[Answer]] = set()
         self._opened: Future[None] = Future()
@@ -96,6 +101,7 @@ class Network:
                 self._on_answer(_not_sent(call, "sent_too_late"))
                 continue
             assert self._endpoint is not None
+            self._on_send(call.attempt_id)
             task = self._loop.create_task(self._endpoint.call(call))
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, call))

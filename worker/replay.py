@@ -1,7 +1,7 @@
 """What dead processes left in the spool: answers are booked without a second call, the rest is named unknown.
 
 A spool folder whose lock can be taken belongs to no live process. That proves its workers dead at once, without
-waiting for their leases; whatever they left open and did not own may have been paid for.
+waiting for their leases; what they sent and did not own may have been paid for, what they never sent goes on.
 """
 
 from contextlib import closing
@@ -27,9 +27,9 @@ def replay_abandoned(executor: Executor) -> None:
 
 def _replay(executor: Executor, spool: AbandonedSpool) -> None:
     booked = sum(_book(executor, spool, group) for group in spool.groups())
-    unknown = executor.ledger.write(recovery.close_spool, spool.owner, executor.booking.retry)
+    closed = executor.ledger.write(recovery.close_spool, spool.owner, executor.booking.retry, spool.sent())
     spool.clean()
-    tell("spool_replayed", spool=spool.owner, booked=booked, unknown=unknown)
+    tell("spool_replayed", spool=spool.owner, booked=booked, closed=closed)
 
 
 def _book(executor: Executor, spool: AbandonedSpool, group: Group) -> int:

@@ -22,6 +22,7 @@ class Slots:
         self._ended = 0
         self._rate = 0.0
         self._rated_at_s = time.monotonic()
+        self._closed = False
         self._changed = threading.Condition()
 
     @property
@@ -34,10 +35,10 @@ class Slots:
         return self.total + min(int(self.total * _MOST_AHEAD), int(self._rate * AHEAD_S))
 
     def take(self, timeout_s: float) -> int:
-        """All free slots, as soon as one is free; 0 after the time-out."""
+        """All free slots, as soon as one is free; 0 after the time-out, and after `close`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._taken < self.allowed, timeout_s)
-            free = max(0, self.allowed - self._taken)
+            self._changed.wait_for(lambda: self._closed or self._taken < self.allowed, timeout_s)
+            free = 0 if self._closed else max(0, self.allowed - self._taken)
             self._taken += free
             return free
 
@@ -53,6 +54,12 @@ class Slots:
             self._taken -= 1
             self._ended += 1
             self._measure()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """No more slots are handed out; whoever waits for one waits no longer."""
+        with self._changed:
+            self._closed = True
             self._changed.notify_all()
 
     def wait_all_free(self, timeout_s: float | None) -> bool:

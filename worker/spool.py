@@ -3,6 +3,7 @@
     <root>/<owner>/lock                  held by flock for as long as the owning process lives
     <root>/<owner>/<attempt>-<n>.part    image files, written by the decoder
     <root>/<owner>/answers-<seq>.json    a group of answers; once it has its name, they are owned
+    <root>/<owner>/sent                  attempts that may have been sent and are not booked yet
 
 A worker process keeps one Spool. An answer is owned when its parts and its group file are fsynced; a group is
 released after its settlement. What a dead process left is in the folders whose lock can be taken.
@@ -22,9 +23,12 @@ from pathlib import Path
 import msgspec
 
 from jobs import files
+from worker import sentlog
 from worker.calls import Answer
+from worker.sentlog import SentLog
 
 _LOCK = "lock"
+_OURS = frozenset({_LOCK, sentlog.NAME})
 _GROUP = re.compile(r"answers-\d+\.json")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
@@ -44,6 +48,7 @@ class Spool:
         self.folder = root / _checked(owner)
         self._disk = disk
         self._lock = _claim(self.folder)
+        self.sent = SentLog(self.folder)
         self._sequence = 0
         self._counting = threading.Lock()
 
@@ -77,7 +82,8 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the folder; it is removed if nothing is left in it, else it waits for a replay."""
-        if not any(path.name != _LOCK for path in self.folder.iterdir()):
+        self.sent.close()
+        if not any(path.name not in _OURS for path in self.folder.iterdir()):
             shutil.rmtree(self.folder)
         os.close(self._lock)
 
@@ -107,6 +113,10 @@ class AbandonedSpool:
         for path in sorted(self.folder.iterdir()):
             if _GROUP.fullmatch(path.name):
                 yield Group(path, tuple(msgspec.json.decode(path.read_bytes(), type=list[Answer])))
+
+    def sent(self) -> frozenset[str] | None:
+        """The attempts it may have sent; None: any of them."""
+        return sentlog.read_sent(self.folder)
 
     def part_path(self, name: str) -> Path:
         """Where the part of that name is."""

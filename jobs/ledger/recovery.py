@@ -5,7 +5,7 @@ attempts of workers whose lease ran out, and attempts past their hard deadline, 
 while its own heartbeat has been steady for one lease: after a database outage every row looks expired at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select, update
@@ -89,16 +89,33 @@ def sweep(tx: Connection, sweeper_id: str, retry: RetryDecision) -> Swept:
     return Swept(dead, lost + late)
 
 
-def close_spool(tx: Connection, spool: str, retry: RetryDecision) -> int:
+def close_spool(tx: Connection, spool: str, retry: RetryDecision, sent: Collection[str] | None = None) -> int:
     """Close at once what the workers of a spool folder left open. Call it only while holding the lock of
-    that folder, which proves that they are dead, and after its answers were replayed."""
+    that folder, which proves that they are dead, and after its answers were replayed.
+
+    `sent` names the attempts that may have been sent; None: any of them. The others were not, also where the sweep
+    was here first and could not know.
+    """
     mine = select(workers.c.id).where(workers.c.spool == spool)
     gone = update(workers).where(workers.c.spool == spool, workers.c.ended_at.is_(None))
     tx.execute(gone.values(ended_at=clock.now(tx), in_flight=0))
-    closed = 0
+    unsent = 0 if sent is None else _close_never_sent(tx, attempts.c.worker_id.in_(mine), sent, retry)
+    unknown = 0
     while found := _close_open(tx, attempts.c.worker_id.in_(mine), "worker_lost", retry):
-        closed += found
-    return closed
+        unknown += found
+    return unsent + unknown
+
+
+def _close_never_sent(
+    tx: Connection, whose: ColumnElement[bool], sent: Collection[str], retry: RetryDecision
+) -> int:
+    doubted = (attempts.c.outcome == Outcome.UNKNOWN) & (attempts.c.error_kind == "worker_lost")
+    statement = (
+        select(attempts.c.id).where(whose, or_(attempts.c.outcome.is_(None), doubted)).order_by(attempts.c.id)
+    )
+    ids = [one for one in tx.execute(statement).scalars() if one not in sent]
+    endings = [Ending(one, Outcome.NOT_SENT, error_kind="never_sent") for one in ids]
+    return settle(tx, endings, retry).attempts if endings else 0
 
 
 def release_unsent(tx: Connection, worker_id: str, held: Sequence[str], retry: RetryDecision) -> int:

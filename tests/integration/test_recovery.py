@@ -215,6 +215,24 @@ def test_a_dead_process_is_closed_at_once_by_whoever_holds_its_spool(ledger: Led
     assert ledger.write(recovery.close_spool, "spool-1", by_policy) == 0
 
 
+def test_what_a_dead_process_never_sent_goes_on_without_a_doubt(ledger: Ledger) -> None:
+    batch, dead = open_batch(ledger, 3), live_worker(ledger, "spool-1")
+    sent, *_ = in_flight(ledger, batch, dead, 3)
+    assert ledger.write(recovery.close_spool, "spool-1", by_policy, {sent.attempt_id}) == 3
+    assert states(ledger, batch) == {"held": 1, "queued": 2}
+    assert attempt_row(ledger, sent.attempt_id).outcome == "unknown"
+
+
+def test_a_doubt_of_the_sweep_about_a_call_never_sent_is_cleared(ledger: Ledger) -> None:
+    batch, dead, sweeper = open_batch(ledger), live_worker(ledger, "spool-1"), steady_worker(ledger)
+    in_flight(ledger, batch, dead)
+    let_lease_run_out(ledger, dead)
+    sweep(ledger, sweeper)
+    assert states(ledger, batch) == {"held": 1}
+    assert ledger.write(recovery.close_spool, "spool-1", by_policy, frozenset()) == 1
+    assert states(ledger, batch) == {"queued": 1}
+
+
 def test_a_spool_of_more_attempts_than_one_portion_is_closed_whole(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ def test_an_owned_answer_is_settled_by_the_next_run_without_a_second_call(mill: 
 def test_an_answer_that_was_not_owned_is_a_doubt_and_leaves_no_litter(mill: Mill) -> None:
     batch = mill.submit("a fox")
     run_until_killed(mill, batch, "before_owning")
-    assert len(mill.spooled()) == 2  # its part, and the lock
+    assert len(mill.spooled()) == 3  # its part, the lock, and what was sent
     stands = mill.run(batch)
     assert (stands.state, stands.jobs["held"], stands.confirmed_nano) == ("done", 1, 0)
     assert 0 < billed(mill.simulator.calls()) <= stands.possible_nano

@@ -60,7 +60,7 @@ def test_a_group_costs_one_file_however_many_answers_it_has(tmp_path: Path) -> N
         group = spool.own(answer(spool, f"a{i}") for i in range(50))
     assert len([name for name in names(spool.folder) if name.startswith("answers-")]) == 1
     spool.release(group)
-    assert names(spool.folder) == {"lock"}
+    assert names(spool.folder) == {"lock", "sent"}
     spool.close()
 
 
@@ -69,7 +69,7 @@ def test_only_what_was_paid_for_is_written_down(tmp_path: Path) -> None:
     errors = [Answer("a1", Outcome.THROTTLED), Answer("a2", Outcome.UNKNOWN)]
     group = spool.own(errors)
     assert group == Group(None, tuple(errors))
-    assert names(spool.folder) == {"lock"}
+    assert names(spool.folder) == {"lock", "sent"}
     paid = spool.own([Answer("a3", Outcome.REFUSED, usage={"input_tokens": 1}), errors[0]])
     spool.release(group)
     die(spool)

@@ -104,13 +104,13 @@ def test_a_storm_of_429s_is_one_lesson() -> None:
     for number in range(50):
         state = throttled(state, NOW + number, None, 0.5)
     assert state.strikes == throttled(Limits(), NOW, None, 0.5).strikes
-    assert state.pace_per_min == int(0.7 * 600)
+    assert state.pace_per_min == int(0.85 * 600)
 
 
 def test_a_429_without_a_known_limit_slows_the_pace_to_a_part_of_what_was_seen() -> None:
     state = throttled(Limits(window_at=NOW - 10_000, window_requests=100), NOW, 1.0, 0.0)
-    assert pace_now(state, NOW) == 420
-    assert granted_over(state, 60) < 60 * 600 / 60
+    assert pace_now(state, NOW) == 510
+    assert granted_over(state, 6) < 6 * 600 / 60
 
 
 def test_a_second_429_slows_further() -> None:
@@ -121,7 +121,7 @@ def test_a_second_429_slows_further() -> None:
 
 def test_a_pace_grows_again_step_by_step_and_is_forgotten_in_the_end() -> None:
     state = throttled(Limits(window_at=NOW - 10_000, window_requests=100), NOW, 1.0, 0.0)
-    assert pace_now(state, NOW + STEP_MS) == 462
+    assert pace_now(state, NOW + STEP_MS) == 561
     assert pace_now(state, NOW + FORGET_MS + 1) is None
 
 
