@@ -53,8 +53,20 @@ def test_a_write_that_raises_leaves_nothing(ledger: Ledger) -> None:
     assert job_row(ledger, batch).state == "queued"
 
 
-def test_a_write_that_reads_first_is_not_thrown_out_by_another(ledger: Ledger) -> None:
-    """On SQLite a deferred transaction that reads, then writes after another's commit, fails at once."""
+def test_a_write_on_sqlite_is_alone_from_its_beginning(sqlite_ledger: Ledger) -> None:
+    """A deferred transaction that reads, then writes after another's commit, fails at once."""
+    rival = sqlite3.connect(str(sqlite_ledger.engine.url.database), timeout=0, isolation_level=None)
+
+    def write_beside(_: Connection) -> None:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            rival.execute("BEGIN IMMEDIATE")
+
+    sqlite_ledger.write(write_beside)
+    rival.execute("BEGIN IMMEDIATE")
+    rival.close()
+
+
+def test_writes_that_read_first_wait_for_each_other(ledger: Ledger) -> None:
     ledger.write(upsert_adding, schema.job_tallies, [TALLY | {"jobs": 0}])
 
     def read_then_write(tx: Connection) -> None:
