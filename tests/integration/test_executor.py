@@ -29,7 +29,7 @@ from tests.integration.ledgers import (
     worker_row,
 )
 from tests.integration.mills import BOOK, QUICK, Mill, billed, until
-from worker import embedded, executor
+from worker import dispatcher, embedded, executor
 from worker.executor import Executor
 from worker.simulator import start_in_thread
 
@@ -79,7 +79,10 @@ def test_a_prompt_arrives_letter_for_letter(mill: Mill, prompt: str) -> None:
     assert call["prompt_sha256"] == sha256(prompt.encode()).hexdigest()
 
 
-def test_a_call_that_failed_is_tried_again_under_a_new_id_and_a_new_key(mill: Mill) -> None:
+def test_a_call_that_failed_is_tried_again_under_a_new_id_and_a_new_key(
+    mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "POLL_S", 3600.0)  # its booking must wake the dispatcher
     stands = mill.run(mill.submit("a fox [[sim: 500 x1]]"))
     first, second = mill.simulator.calls()
     assert stands.jobs["succeeded"] == 1

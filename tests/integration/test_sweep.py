@@ -91,6 +91,7 @@ def test_the_heart_beats_while_a_replay_takes_long(
 
 
 def test_a_worker_that_was_swept_registers_anew(mill: Mill, running: Executor) -> None:
+    running.stop_admitting()  # an admission would find it out as well
     swept = running.worker_id
     let_lease_run_out(mill.ledger, swept)
     mill.ledger.write(recovery.sweep, steady_worker(mill.ledger), by_policy)
