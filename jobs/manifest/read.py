@@ -4,6 +4,7 @@ Check and submit call `read_rows`. A row that cannot run is a Problem and readin
 manifest at all is a ManifestError, and nothing else is ever raised.
 """
 
+import codecs
 import hashlib
 import io
 import re
@@ -21,6 +22,8 @@ from jobs.manifest.rows import Problem, Row, error, place_in
 from jobs.manifest.sheet import read_sheet
 
 _HEAD_BYTES = 1 << 16
+# Python counts these among its encodings, but they are escapes and notations: no sheet is written in them.
+_NO_CHARACTER_SETS = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"})
 _BOMS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
@@ -102,6 +105,8 @@ def _is_json(head: bytes, encoding: str | None) -> bool:
 
 def _read_text(file: BinaryIO, encoding: str | None, options: ManifestOptions) -> Iterator[Row | Problem]:
     try:
+        if encoding and codecs.lookup(encoding).name in _NO_CHARACTER_SETS:
+            raise LookupError(encoding)
         text = io.TextIOWrapper(file, encoding=encoding or "utf-8", errors="strict", newline="")
     except LookupError as fault:
         raise ManifestError(f"--encoding {encoding}: there is no such text encoding; try cp1252") from fault

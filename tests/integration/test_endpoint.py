@@ -59,7 +59,7 @@ class Bench:
         self.spool.close()
 
     def parts(self) -> set[str]:
-        return {path.name for path in self.spool.folder.iterdir()} - {"lock"}
+        return {path.name for path in self.spool.folder.iterdir()} - {"lock", "sent"}
 
 
 def run(

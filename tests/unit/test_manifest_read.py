@@ -62,7 +62,7 @@ def test_a_wrong_encoding_far_down_the_file_is_found() -> None:
         read(content)
 
 
-@pytest.mark.parametrize("encoding", ["klingon", "base64", "hex"])
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "hex", "unicode_escape", "punycode"])
 def test_an_encoding_that_is_none_is_refused(encoding: str) -> None:
     with pytest.raises(ManifestError, match=encoding):
         read(b"prompt\na\n", encoding=encoding)
