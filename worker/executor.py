@@ -28,6 +28,7 @@ from jobs.ledger.admission import Admission, Admitted, Claimer, Wait, WorkerFenc
 from jobs.ledger.engine import Ledger
 from jobs.pacing import Caps
 from jobs.settings import Settings
+from jobs.states import Outcome
 from jobs.storage import open_store
 from worker.booking import Booking
 from worker.calls import Answer, Call
@@ -207,12 +208,13 @@ class Executor:
         self._settler.put(answer)
         self.slots.end()
 
-    def _on_booked(self, attempt_ids: Sequence[str], queued_again: bool) -> None:
-        self.spool.sent.forget(attempt_ids)
+    def _on_booked(self, answers: Sequence[Answer], queued_again: bool) -> None:
+        # A doubt stays noted as sent: if the sweep had doubted it before, nothing else tells that it was.
+        self.spool.sent.forget(one.attempt_id for one in answers if one.outcome is not Outcome.UNKNOWN)
         with self._tracking:
-            for attempt_id in attempt_ids:
-                del self._open[attempt_id]
-            self._troubled.difference_update(attempt_ids)
+            for answer in answers:
+                del self._open[answer.attempt_id]
+                self._troubled.discard(answer.attempt_id)
         if queued_again:
             self._dispatcher.wake()
 

@@ -35,7 +35,7 @@ class Settler:
         spool: Spool,
         booking: Booking,
         admitted: Mapping[str, Admitted],
-        on_booked: Callable[[Sequence[str], bool], None],
+        on_booked: Callable[[Sequence[Answer], bool], None],
     ) -> None:
         self._spool = spool
         self._booking = booking
@@ -44,10 +44,6 @@ class Settler:
         self._queue: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         self._give_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="imagemill-settler", daemon=True)
-
-    @property
-    def backlog(self) -> int:
-        return self._queue.qsize()
 
     def start(self) -> None:
         self._thread.start()
@@ -131,7 +127,7 @@ class Settler:
         except Exception as error:  # whatever it is, the thread that books answers must not end by it
             tell("settlement_failed", attempts=len(answers), error=repr(error)[:500])
             return _Booked.NO
-        self._on_booked([answer.attempt_id for answer in answers], settled.attempts > settled.jobs_ended)
+        self._on_booked(answers, settled.attempts > settled.jobs_ended)
         return _Booked.YES
 
     def _release(self, owned: Group) -> None:

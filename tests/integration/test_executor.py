@@ -31,6 +31,7 @@ from tests.integration.ledgers import (
 from tests.integration.mills import BOOK, QUICK, Mill, billed, until
 from worker import dispatcher, embedded, executor
 from worker.executor import Executor
+from worker.sentlog import read_sent
 from worker.simulator import start_in_thread
 
 
@@ -257,6 +258,21 @@ def test_a_swept_worker_registers_anew_and_its_late_answer_resolves_the_doubt(mi
     assert running.worker_id != swept
     assert running.close()
     assert len(mill.simulator.calls()) == 2
+
+
+def test_a_doubt_that_the_sweep_had_before_stays_noted_as_sent(mill: Mill) -> None:
+    """If this process dies later, its replay must not take the call for one that never left."""
+    batch = mill.submit("a fox [[sim: timeout]]", "another fox")
+    running = mill.executor(read_timeout_s=0.5, in_flight=1)
+    running.start()
+    until(lambda: len(mill.simulator.calls()) == 1)
+    let_lease_run_out(mill.ledger, running.worker_id)
+    mill.ledger.write(recovery.sweep, steady_worker(mill.ledger), by_policy)
+    until(lambda: states(mill.ledger, batch) == {"held": 1, "succeeded": 1})
+    call, _ = mill.simulator.calls()
+    assert attempt_row(mill.ledger, call["attempt_id"]).error_kind == "worker_lost"
+    assert call["attempt_id"] in (read_sent(running.spool.folder) or ())
+    assert running.close()
 
 
 def test_two_threads_that_find_the_worker_fenced_register_it_once(mill: Mill) -> None:

@@ -65,8 +65,8 @@ class Bench:
         self.told: list[tuple[list[str], bool]] = []
         self.settler = Settler(self.spool, self.booking, {}, self._on_booked)  # type: ignore[arg-type]
 
-    def _on_booked(self, attempt_ids: Sequence[str], queued_again: bool) -> None:
-        self.told.append((list(attempt_ids), queued_again))
+    def _on_booked(self, answers: Sequence[Answer], queued_again: bool) -> None:
+        self.told.append(([answer.attempt_id for answer in answers], queued_again))
 
     @property
     def booked(self) -> list[str]:
