@@ -262,14 +262,14 @@ def test_a_swept_worker_registers_anew_and_its_late_answer_resolves_the_doubt(mi
 
 def test_a_doubt_that_the_sweep_had_before_stays_noted_as_sent(mill: Mill) -> None:
     """If this process dies later, its replay must not take the call for one that never left."""
-    batch = mill.submit("a fox [[sim: timeout]]", "another fox")
-    running = mill.executor(read_timeout_s=0.5, in_flight=1)
+    batch = mill.submit("a fox [[sim: timeout]]", *["another fox"] * 5)
+    running = mill.executor(read_timeout_s=0.5, in_flight=1)  # later calls take over the places of booked ones
     running.start()
     until(lambda: len(mill.simulator.calls()) == 1)
     let_lease_run_out(mill.ledger, running.worker_id)
     mill.ledger.write(recovery.sweep, steady_worker(mill.ledger), by_policy)
-    until(lambda: states(mill.ledger, batch) == {"held": 1, "succeeded": 1})
-    call, _ = mill.simulator.calls()
+    until(lambda: states(mill.ledger, batch) == {"held": 1, "succeeded": 5})
+    call, *_ = mill.simulator.calls()
     assert attempt_row(mill.ledger, call["attempt_id"]).error_kind == "worker_lost"
     assert call["attempt_id"] in (read_sent(running.spool.folder) or ())
     assert running.close()
