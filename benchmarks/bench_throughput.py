@@ -60,11 +60,12 @@ def simulator(case: Case) -> Iterator[str]:
             process.wait()
 
 
-def measure(name: str, case: Case, url: str) -> dict[str, float]:
+def measure(name: str, case: Case, url: str, folder: Path) -> dict[str, float]:
     """One contestant, once: jobs/s, CPU ms per job, peak MB."""
     jobs = case.sdk_jobs if name == "sdk" else case.jobs
     command = [sys.executable, "-m", "benchmarks.contestants", name, "--url", url, "--jobs", str(jobs)]
-    command += ["--in-flight", str(case.in_flight)]
+    mine = Path(tempfile.mkdtemp(dir=folder))
+    command += ["--in-flight", str(case.in_flight), "--folder", str(mine)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
@@ -76,9 +77,9 @@ def measure(name: str, case: Case, url: str) -> dict[str, float]:
     }
 
 
-def run_case(case: Case, rounds: int) -> None:
+def run_case(case: Case, rounds: int, folder: Path) -> None:
     with simulator(case) as url:
-        taken = {name: [measure(name, case, url) for _ in range(rounds)] for name in CONTESTANTS}
+        taken = {name: [measure(name, case, url, folder) for _ in range(rounds)] for name in CONTESTANTS}
     middle = {name: {key: median(one[key] for one in all_) for key in all_[0]} for name, all_ in taken.items()}
     ideal = case.in_flight / case.latency_s
     print(f"\n{case.name}  (ideal {ideal:.0f} jobs/s, {rounds} round(s), medians)")
@@ -96,9 +97,12 @@ def main() -> None:
     parser.add_argument("--only", choices=["small", "images"])
     parser.add_argument("--rounds", type=int, default=1)
     chosen = parser.parse_args()
-    for case in CASES:
-        if chosen.only is None or chosen.only in case.name:
-            run_case(case, chosen.rounds)
+    # One folder for all, removed at the very end: ext4 without a journal walks past every inode deleted within the
+    # last minutes, so that tidying up between the runs would slow down each later one.
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
+        for case in CASES:
+            if chosen.only is None or chosen.only in case.name:
+                run_case(case, chosen.rounds, Path(folder))
 
 
 if __name__ == "__main__":

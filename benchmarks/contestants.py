@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import resource
-import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -104,20 +103,20 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--in-flight", type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="empty; ledger, spool and images go there")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        loops = {"bare": bare, "sdk": sdk}
-        if chosen.name == "imagemill":
-            run = prepare_imagemill(chosen.url, chosen.jobs, chosen.in_flight, Path(folder))
-        else:
-            loop = loops[chosen.name]
+    loops = {"bare": bare, "sdk": sdk}
+    if chosen.name == "imagemill":
+        run = prepare_imagemill(chosen.url, chosen.jobs, chosen.in_flight, chosen.folder)
+    else:
+        loop = loops[chosen.name]
 
-            def run() -> None:
-                asyncio.run(loop(chosen.url, chosen.jobs, chosen.in_flight))
+        def run() -> None:
+            asyncio.run(loop(chosen.url, chosen.jobs, chosen.in_flight))
 
-        started_s, cpu_s = time.monotonic(), time.process_time()
-        run()
-        figures = {"seconds": time.monotonic() - started_s, "cpu_s": time.process_time() - cpu_s}
+    started_s, cpu_s = time.monotonic(), time.process_time()
+    run()
+    figures = {"seconds": time.monotonic() - started_s, "cpu_s": time.process_time() - cpu_s}
     rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(figures | {"rss_mb": rss_mb}))
 
