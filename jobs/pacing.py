@@ -75,6 +75,8 @@ def take(limits: Limits, now_ms: int, wanted: list[tuple[int, int]]) -> tuple[in
     """
     if limits.blocked_until > now_ms:
         return 0, limits
+    if not _buckets(limits, now_ms):
+        return len(wanted), _count(limits, now_ms, len(wanted))
     granted = 0
     state = limits
     for images, tokens in wanted:

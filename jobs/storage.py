@@ -41,12 +41,14 @@ class LocalStore:
 
         The part keeps its old name until the spool releases it. Raises StoreError or OSError.
         """
+        folders: dict[str, Path] = {}
         touched: set[Path] = set()
         for part, name in parts:
-            target = self.path_of(name)
-            touched |= _make_folder(target.parent)
-            _publish(part, target)
-            touched.add(target.parent)
+            inside, _, file = name.rpartition("/")
+            if inside not in folders:
+                folders[inside] = folder = self.path_of(name).parent
+                touched |= _make_folder(folder) | {folder}
+            _publish(part, folders[inside] / _plain(file))
         for folder in touched:
             files.fsync_folder(folder)
 
@@ -74,6 +76,13 @@ def _safe(text: str) -> str:
     """`text` in the letters every file system knows, without dots in front."""
     name = _NOT_ALLOWED.sub("_", text)
     return name if name.strip(".") and not name.startswith(".") else f"_{name.lstrip('.')}"
+
+
+def _plain(file: str) -> str:
+    """One name, of a file and of nothing else."""
+    if file in ("", ".", "..") or "\0" in file:
+        raise UsageError(f"{file!r} is no name of a file in the image store")
+    return file
 
 
 def _make_folder(folder: Path) -> set[Path]:
