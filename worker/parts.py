@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 
 import pybase64
@@ -84,6 +84,7 @@ class PartWriter:
         self._file: FileIO | None = None
         self._hash = hashlib.sha256()
         self._size = 0
+        self._only_piece: bytes | None = None
         self._broken: Broken | None = None
 
     @property
@@ -106,6 +107,7 @@ class PartWriter:
             return
         if self._file is None:
             self._file = files.create(self.path)
+        self._only_piece = data if self._size == len(data) else None
         self._hash.update(data)
         files.write_all(self._file, data)
 
@@ -122,7 +124,7 @@ class PartWriter:
         if self._file is None:
             return self.fail("image_empty", "the image has no bytes")
         try:
-            picture = inspect(self._file)
+            picture = inspect(self._file if self._only_piece is None else BytesIO(self._only_piece))
         except BrokenImage as error:
             return self.fail(error.kind, str(error))
         self._close()
