@@ -1,6 +1,7 @@
 """The embedded worker: the same executor, in this process, for one batch, without a broker. For `imagemill run`."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from jobs.catalogue.prices import PriceBook
@@ -34,7 +35,9 @@ def run_batch(
     executor.start()
     try:
         timer.start()
-        while not stop.wait(_LOOK_EVERY_S):
+        while not stop.is_set():
+            # Not stop.wait(): a signal handler that sets it must not find its lock held by this very thread.
+            time.sleep(_LOOK_EVERY_S)
             now = _standing(ledger, batch_id, settings)
             on_standing(now)
             if _nothing_left_to_do(ledger, now, settings):

@@ -107,22 +107,42 @@ def _work(ledger: "Ledger", settings: "Settings", before: "Standing", mode: str)
         return before, False
     book, stop = PriceBook.load(settings.prices), threading.Event()
     _log(settings, mode)
-    with view(ledger, before.batch, mode) as shown, _interruptible(stop, shown, before.batch):
-        after = run_batch(ledger, settings, book, before.batch, on_standing=shown.show, stop=stop)
+    with view(ledger, before.batch, mode) as shown, _interruptible(stop):
+        told = _Telling(shown, stop, before.batch)
+        after = run_batch(ledger, settings, book, before.batch, on_standing=told.show, stop=stop)
     return after, stop.is_set()
 
 
+class _Telling:
+    """Shows the standing, and once that a stop was asked for: here, because a signal handler may not print while
+    this thread is in the middle of printing."""
+
+    def __init__(self, shown: "Progress", stop: threading.Event, batch_id: str) -> None:
+        self._shown = shown
+        self._stop = stop
+        self._batch_id = batch_id
+        self._told = False
+
+    def show(self, standing: "Standing") -> None:
+        if self._stop.is_set() and not self._told:
+            self._told = True
+            go_on = f"Go on later: imagemill run {self._batch_id}"
+            self._shown.say(f"finishing the calls in flight; Ctrl-C again leaves. {go_on}")
+        self._shown.show(standing)
+
+
 @contextmanager
-def _interruptible(stop: threading.Event, shown: "Progress", batch_id: str) -> Iterator[None]:
+def _interruptible(stop: threading.Event) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM stops admitting, the second leaves."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            shown.close()
-            say("left: calls in flight are unknown now, and listed by `imagemill attempts`")
+            show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # the panel hides it
+            os.write(
+                2, show_cursor + b"\nleft: calls in flight are unknown now, and listed by `imagemill attempts`\n"
+            )
             os._exit(INTERRUPTED)  # threads still wait for answers; whatever they hold is for the sweep
         stop.set()
-        shown.say(f"finishing the calls in flight; Ctrl-C again leaves. Go on later: imagemill run {batch_id}")
 
     earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
