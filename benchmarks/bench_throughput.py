@@ -35,7 +35,7 @@ class Case:
 
 CASES = (
     Case("small answers, 100 in flight", 4_000, 0.5, 100, 2_000, 1_000),
-    Case("small answers, 400 in flight", 4_000, 0.5, 400, 8_000, 1_200),
+    Case("small answers, 400 in flight", 4_000, 0.5, 400, 12_000, 1_200),
     Case("1.5 MB images, 50 in flight", 1_500_000, 0.5, 50, 500, 200),
     Case("1.5 MB images, 200 in flight", 1_500_000, 0.5, 200, 1_000, 400),
 )
