@@ -64,7 +64,7 @@ class Timer:
 
     def _look(self) -> None:
         replay_abandoned(self._executor)
-        if self._executor.ledger.write(recovery.win_sweep, self._executor.worker_id):
+        if self._executor.ledger.write(recovery.win_sweep, self._executor.worker_id, recovery.SWEEP_EVERY_MS):
             self._sweep()
 
     def _sweep(self) -> None:

@@ -16,10 +16,10 @@ from typing import Any, Self
 
 from jobs.ledger.engine import Ledger
 from jobs.ledger.recount import differences
-from tests.acceptance.books import Books
-from tests.acceptance.checker import check
 from tests.acceptance.processes import BIN, Process
 from tests.acceptance.waiting import wait_until
+from tests.books import Books
+from tests.checker import check
 from worker.simulator.running import Simulator
 
 KEY = "sk-canary-6f1d0c5be7a94d0b8c3e"

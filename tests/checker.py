@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.books import Row, Snapshot
+from tests.books import Row, Snapshot
 
 Line = dict[str, Any]
 """A line of the journal: a call, with what it was billed."""
