@@ -90,9 +90,11 @@ class Executor:
 
     def register_anew(self, fenced: str) -> None:
         """After `fenced` was swept: its attempts are others' business now, their late answers still count. Once,
-        however many threads find it out."""
+        however many threads find it out. A lease that only ran out, unswept, is renewed instead."""
         with self._signing:
             if self._signed_off or self.worker_id != fenced:
+                return
+            if self.ledger.write(recovery.beat, fenced, in_flight=self.slots.in_use):
                 return
             tell("worker_fenced", worker=fenced)
             self.worker_id = new_worker_id()

@@ -2,7 +2,8 @@
 
 A worker is one row, renewed every few seconds; its lease runs by the database's clock. The sweep turns the open
 attempts of workers whose lease ran out, and attempts past their hard deadline, into `unknown`. It judges only
-while its own heartbeat has been steady for one lease: after a database outage every row looks expired at once.
+while the heartbeats have been steady for one lease: after a database outage, or a step of its clock, every row
+looks expired at once. A new worker takes over the steadiness of those it finds alive.
 """
 
 from collections.abc import Collection, Sequence
@@ -40,9 +41,13 @@ class DueBatch:
 
 
 def register_worker(tx: Connection, worker_id: str, host: str, pid: int, spool: str) -> None:
+    """Add the worker. Where others beat without a gap it need not watch for a lease itself before it may sweep:
+    workers that come and go more often than that would leave nobody to do it."""
     now = clock.now(tx)
+    beating = (workers.c.ended_at.is_(None), workers.c.beat_at.between(now - _longest_gap_ms(), now))
+    steady_since = tx.execute(select(func.min(workers.c.steady_since)).where(*beating)).scalar() or now
     row = {"id": worker_id, "host": host, "pid": pid, "spool": spool}
-    tx.execute(insert(workers).values(**row, started_at=now, beat_at=now, steady_since=now))
+    tx.execute(insert(workers).values(**row, started_at=now, beat_at=now, steady_since=steady_since))
 
 
 def beat(tx: Connection, worker_id: str, *, in_flight: int) -> bool:
@@ -53,7 +58,9 @@ def beat(tx: Connection, worker_id: str, *, in_flight: int) -> bool:
         .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
         .values(
             beat_at=now,
-            steady_since=case((now - workers.c.beat_at > LEASE_MS, now), else_=workers.c.steady_since),
+            steady_since=case(
+                (workers.c.beat_at.between(now - _longest_gap_ms(), now), workers.c.steady_since), else_=now
+            ),
             in_flight=in_flight,
         )
     )
@@ -69,7 +76,7 @@ def sign_off(tx: Connection, worker_id: str) -> None:
 def win_sweep(tx: Connection, sweeper_id: str, every_ms: int = SWEEP_EVERY_MS) -> bool:
     """One worker of all that ask wins the sweep of this period; never one that may not judge."""
     now = clock.now(tx)
-    if not _steady(tx, sweeper_id, now):
+    if _steady_ms(tx, sweeper_id, now) < LEASE_MS:
         return False
     insert_missing(tx, duties, [{"name": "sweep", "done_at": 0}])
     due = update(duties).where(duties.c.name == "sweep", duties.c.done_at <= now - every_ms)
@@ -80,12 +87,15 @@ def sweep(tx: Connection, sweeper_id: str, retry: RetryDecision) -> Swept:
     """Close what dead workers and passed deadlines left open, at most some hundred attempts at a time: call it
     until it finds none."""
     now = clock.now(tx)
-    if not _steady(tx, sweeper_id, now):
+    steady_ms = _steady_ms(tx, sweeper_id, now)
+    if steady_ms < LEASE_MS:
         return Swept((), 0)
     dead = _end_expired(tx, sweeper_id, now)
     ended = select(workers.c.id).where(workers.c.ended_at.is_not(None))
     lost = _close_open(tx, attempts.c.worker_id.in_(ended), "worker_lost", retry)
-    late = _close_open(tx, attempts.c.deadline_at + LEASE_MS < now, "deadline_passed", retry)
+    # Not by the dates alone: if the clock was set forward, calls that have just begun look long overdue.
+    watched = attempts.c.deadline_at - attempts.c.admitted_at + LEASE_MS < steady_ms
+    late = _close_open(tx, watched & (attempts.c.deadline_at + LEASE_MS < now), "deadline_passed", retry)
     return Swept(dead, lost + late)
 
 
@@ -142,10 +152,17 @@ def due_batches(tx: Connection) -> list[DueBatch]:
     return [DueBatch(batch_id, int(count)) for batch_id, count in tx.execute(statement)]
 
 
-def _steady(tx: Connection, worker_id: str, now: int) -> bool:
-    statement = select(workers.c.steady_since).where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
-    since = tx.execute(statement).scalar()
-    return since is not None and now - since >= LEASE_MS
+def _longest_gap_ms() -> int:
+    """Between two beats that count as steady: so short that no live worker's lease ends within such a gap."""
+    return LEASE_MS // 2
+
+
+def _steady_ms(tx: Connection, worker_id: str, now: int) -> int:
+    """For how long there were beats without a gap, up to this moment; 0: not now."""
+    mine = (workers.c.id == worker_id, workers.c.ended_at.is_(None))
+    beating = workers.c.beat_at.between(now - _longest_gap_ms(), now)
+    since = tx.execute(select(workers.c.steady_since).where(*mine, beating)).scalar()
+    return 0 if since is None else now - since
 
 
 def _end_expired(tx: Connection, sweeper_id: str, now: int) -> tuple[str, ...]:

@@ -275,10 +275,23 @@ def test_a_doubt_that_the_sweep_had_before_stays_noted_as_sent(mill: Mill) -> No
     assert running.close()
 
 
+def test_a_lease_that_ran_out_unswept_is_renewed_not_replaced(mill: Mill) -> None:
+    """After an outage, or a clock set forward, its calls in flight stay its own."""
+    running = mill.executor()
+    running.start()
+    before = running.worker_id
+    let_lease_run_out(mill.ledger, before)
+    running.register_anew(before)
+    assert running.worker_id == before
+    assert count(mill.ledger, schema.workers) == 1
+    running.close()
+
+
 def test_two_threads_that_find_the_worker_fenced_register_it_once(mill: Mill) -> None:
     running = mill.executor()
     running.start()
     fenced = running.worker_id
+    mill.ledger.write(recovery.sign_off, fenced)
     threads = [threading.Thread(target=running.register_anew, args=(fenced,)) for _ in range(6)]
     for thread in threads:
         thread.start()

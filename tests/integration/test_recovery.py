@@ -102,6 +102,42 @@ def test_a_sweeper_without_a_steady_heartbeat_judges_nothing(ledger: Ledger) -> 
     assert worker_row(ledger, dead).ended_at is None
 
 
+def test_a_sweeper_that_has_not_beaten_since_an_outage_judges_nothing(ledger: Ledger) -> None:
+    """Its sweep timer may fire before its heartbeat does."""
+    dead, sweeper = live_worker(ledger), steady_worker(ledger)
+    let_lease_run_out(ledger, dead)
+    let_lease_run_out(ledger, sweeper, ms=40_000)
+    assert sweep(ledger, sweeper) == Swept((), 0)
+    assert not ledger.write(recovery.win_sweep, sweeper, every_ms=0)
+    ledger.write(recovery.beat, sweeper, in_flight=0)
+    assert sweep(ledger, sweeper) == Swept((), 0)
+
+
+def test_a_new_worker_takes_over_the_steadiness_of_a_live_one(ledger: Ledger) -> None:
+    """Else workers that are replaced once a minute would leave nobody to sweep."""
+    dead, old = live_worker(ledger), steady_worker(ledger)
+    let_lease_run_out(ledger, dead)
+    let_lease_run_out(ledger, old, ms=20_000)
+    assert sweep(ledger, live_worker(ledger)).workers == (dead,)
+
+
+def test_a_new_worker_takes_nothing_over_from_one_that_is_silent(ledger: Ledger) -> None:
+    dead, old = live_worker(ledger), steady_worker(ledger)
+    let_lease_run_out(ledger, dead)
+    let_lease_run_out(ledger, old, ms=40_000)
+    assert sweep(ledger, live_worker(ledger)) == Swept((), 0)
+
+
+def test_a_clock_that_is_set_back_makes_the_sweeper_watch_anew(ledger: Ledger) -> None:
+    dead, sweeper = live_worker(ledger), steady_worker(ledger)
+    let_lease_run_out(ledger, dead)
+    let_lease_run_out(ledger, sweeper, ms=-3_600_000)
+    assert sweep(ledger, sweeper) == Swept((), 0)
+    ledger.write(recovery.beat, sweeper, in_flight=0)
+    row = worker_row(ledger, sweeper)
+    assert row.steady_since == row.beat_at
+
+
 def test_a_worker_that_was_swept_itself_judges_nothing(ledger: Ledger) -> None:
     batch, dead, sweeper = open_batch(ledger), live_worker(ledger), steady_worker(ledger)
     in_flight(ledger, batch, dead)
@@ -150,6 +186,18 @@ def test_a_deadline_is_followed_by_one_lease_of_grace(ledger: Ledger) -> None:
     table = schema.attempts
     change(ledger, table, table.c.id == late.attempt_id, deadline_at=table.c.deadline_at - 930_000)
     assert sweep(ledger, sweeper).attempts == 0
+
+
+def test_a_deadline_passes_only_while_somebody_watches(ledger: Ledger) -> None:
+    """A clock that is set forward by days makes calls that have just begun look long overdue."""
+    batch, alive, sweeper = open_batch(ledger), live_worker(ledger), live_worker(ledger)
+    (late,) = in_flight(ledger, batch, alive)
+    table, workers = schema.attempts, schema.workers
+    change(ledger, table, table.c.id == late.attempt_id, deadline_at=0, admitted_at=-900_000)
+    for watched_ms, found in ((950_000, 0), (970_000, 1)):
+        since = workers.c.beat_at - watched_ms
+        change(ledger, workers, workers.c.id == sweeper, steady_since=since)
+        assert sweep(ledger, sweeper).attempts == found
 
 
 def test_a_late_answer_after_a_sweep_resolves_the_doubt(ledger: Ledger) -> None:
