@@ -56,6 +56,7 @@ batches = Table(
     Column("settings", Text, nullable=False, comment="JSON, as submitted"),
     Column("max_attempts", Integer, nullable=False),
     Column("retry_unknown", Integer, nullable=False, comment="repeats allowed after unknown attempts, per job"),
+    Column("max_possible_nano", BigInteger, comment="no unknown call is repeated above it; NULL: no such wall"),
     Column("time_limit_s", Integer, nullable=False, comment="from a job's first admission to giving up"),
     Column("jobs", BigInteger, nullable=False, server_default=text("0")),
     Column("pause_reason", Text, comment="operator, budget, or what happened"),
@@ -340,4 +341,18 @@ duties = Table(
     metadata,
     Column("name", Text, primary_key=True, comment="sweep"),
     Column("done_at", BigInteger, nullable=False),
+)
+
+acts = Table(
+    "acts",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False, comment="user@host, IMAGEMILL_OPERATOR, or the id of a worker"),
+    Column("verb", Text, nullable=False, comment="the command: retry, pause, resolve, ..."),
+    Column("batch_id", Text, comment="NULL: no single batch"),
+    Column("what", Text, nullable=False, comment="JSON: arguments, counts, money"),
+    Column("evidence", Text),
+    # Serves `acts BATCH`, the newest first.
+    Index("ix_acts_batch", "batch_id", "id"),
 )
