@@ -37,8 +37,14 @@ AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 _WRITE = "imagemill_write"
 _BUSY_TIMEOUT_S = 60
 _TRIES = 6
-# serialization_failure, deadlock_detected: the transaction was rolled back whole and may simply be run again.
-_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01"})
+_LINK_LOST_AFTER_S = 20
+"""A PostgreSQL server that acknowledges nothing for so long is given up; the system's own limit is 15 minutes."""
+_IDLE_IN_TRANSACTION_S = 20
+"""PostgreSQL ends a writing transaction that stands still so long: its locks would stop every other worker, while
+its process is stopped or its link is cut."""
+# serialization_failure, deadlock_detected, idle_in_transaction_session_timeout: the transaction was rolled back
+# whole and may simply be run again.
+_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "25P03"})
 
 
 class Ledger:
@@ -58,6 +64,8 @@ class Ledger:
         """One consistent reading transaction: everything it reads is of one moment. Raises LedgerError, as
         `write` does."""
         with _translated(), self._reading() as connection, connection.begin():
+            if not self.is_sqlite:  # it holds no lock, and whoever reads its rows may take their time
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             yield connection
 
     def write(self, act: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -197,5 +205,12 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "options": "-c synchronous_commit=on -c timezone=UTC"},
+        connect_args={
+            "connect_timeout": 10,
+            "options": "-c synchronous_commit=on -c timezone=UTC"
+            f" -c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_S}s",
+            "tcp_user_timeout": _LINK_LOST_AFTER_S * 1000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+        },
     )
