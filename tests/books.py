@@ -1,7 +1,7 @@
 """The ledger as an outsider reads it: plain SQL over SQLite or PostgreSQL, no code of the product."""
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,12 @@ class Snapshot:
     budgets: list[Row]
     workers: list[Row]
     batches: list[Row]
+    tag_sets: list[Row] = field(default_factory=list)
+    job_tallies: list[Row] = field(default_factory=list)
+    attempt_tallies: list[Row] = field(default_factory=list)
+    charge_tallies: list[Row] = field(default_factory=list)
+    acts: list[Row] = field(default_factory=list)
+    """What people did; a ledger from before there were any has none."""
 
 
 class Books:
@@ -44,17 +50,21 @@ class Books:
 
     def snapshot(self) -> Snapshot:
         """All tables that the checks look at, read in one transaction."""
-        tables = ("jobs", "attempts", "images", "charges", "budgets", "workers", "batches")
-        return Snapshot(*self._ask_all([f"SELECT * FROM {table}" for table in tables]))
+        known = self._tables()
+        wanted = [part.name for part in fields(Snapshot) if part.name in known]
+        rows = self._ask_all([f"SELECT * FROM {table}" for table in wanted])
+        return Snapshot(**dict(zip(wanted, rows, strict=True)))
 
     def dump(self) -> str:
         """Every value of every table, as text."""
+        return repr(self._ask_all([f'SELECT * FROM "{table}"' for table in self._tables()]))
+
+    def _tables(self) -> list[str]:
         names = {
             "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
             "postgresql": "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'",
         }
-        tables = [row["name"] for row in self.ask(names[self.url.partition(":")[0]])]
-        return repr(self._ask_all([f'SELECT * FROM "{table}"' for table in tables]))
+        return [row["name"] for row in self.ask(names[self.url.partition(":")[0]])]
 
     def _ask_all(self, queries: list[str]) -> list[list[Row]]:
         return self._sqlite(queries) if self.url.startswith("sqlite") else self._postgresql(queries)

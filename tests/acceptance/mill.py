@@ -156,7 +156,9 @@ class Mill:
 
     def check(self, *, at_rest: bool = True) -> None:
         """Ledger, journal and files tell one story; the product's own recount agrees."""
-        assert check(self.books.snapshot(), self.simulator.lines(), self.images, at_rest=at_rest) == []
+        spool = self.data / "spool"
+        found = check(self.books.snapshot(), self.simulator.lines(), self.images, spool=spool, at_rest=at_rest)
+        assert found == []
         assert recounted(self.books.url) == []
 
     def spooled(self) -> list[str]:
