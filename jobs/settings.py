@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     tokens_per_minute: int | None = Field(
         None, ge=1, description="stated limit, per model, for all workers together"
     )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="where a worker serves Prometheus metrics; 0: any free port; default: not"
+    )
+    metrics_host: str = Field("127.0.0.1", description="address that the metrics are served at")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
     )

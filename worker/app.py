@@ -6,6 +6,7 @@ executor's; Celery delivers tickets, signals and the command line.
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,9 @@ from jobs import events
 from jobs.catalogue.prices import PriceBook
 from jobs.errors import ImagemillError, UsageError
 from jobs.ledger.durability import require_durable
-from jobs.ledger.engine import Ledger
 from jobs.ledger.migrate import require_newest
 from jobs.settings import Settings, load_settings
+from worker import metrics
 from worker.executor import Executor
 from worker.sweep import Timer
 from worker.tickets import make_app
@@ -28,17 +29,19 @@ from worker.tickets import make_app
 class Process:
     """What one worker process owns; None until the worker starts."""
 
-    ledger: Ledger
+    ledger: metrics.TimedLedger
     executor: Executor
     timer: Timer
+    stop_metrics: Callable[[], None]
 
     @classmethod
     def open(cls, settings: Settings) -> "Process":
-        ledger = Ledger(settings.ledger_url)
+        ledger = metrics.TimedLedger(settings.ledger_url)
         require_newest(ledger)
         require_durable(ledger)
         executor = Executor(ledger, settings, PriceBook.load(settings.prices))
-        process = cls(ledger, executor, Timer(executor))
+        stop_metrics = metrics.serve(settings.metrics_host, settings.metrics_port)
+        process = cls(ledger, executor, Timer(executor), stop_metrics)
         executor.start()
         process.timer.start()
         return process
@@ -47,6 +50,7 @@ class Process:
         """Finish the calls in flight and settle them, however long they take; the timer beats on meanwhile."""
         self.executor.close()
         self.timer.close()
+        self.stop_metrics()
         self.ledger.close()
 
 

@@ -25,6 +25,7 @@ from jobs.ledger.settlement import Settled, settle
 from jobs.money import Cost, UsageRejected, post_ceiling, price_answer
 from jobs.states import CHARGED, Outcome
 from jobs.storage import LocalStore, image_name
+from worker import metrics
 from worker.calls import Answer
 from worker.retries import RetryPolicy, next_try
 
@@ -57,7 +58,9 @@ class Booking:
         priced = [self._ending(one, admitted[one.attempt_id], stored, today) for one in answers]
         self._learn(answers, admitted)
         self._pause_endpoint(answers)
-        settled = self._ledger.write(settle, [ending for ending, _ in priced], self.retry)
+        endings = [ending for ending, _ in priced]
+        settled = self._ledger.write(settle, endings, self.retry)
+        metrics.count_booked(settled.booked, endings)
         self._pause_batches([alarm for _, alarm in priced if alarm])
         for batch_id in settled.batches_done:
             tell("batch_done", batch=batch_id)

@@ -10,6 +10,7 @@ from jobs.errors import LedgerAway
 from jobs.events import tell
 from jobs.ledger import recovery
 from jobs.ledger.admission import read_admitted
+from worker import metrics
 from worker.executor import Executor
 from worker.spool import AbandonedSpool, Group, abandoned
 
@@ -28,8 +29,9 @@ def replay_abandoned(executor: Executor) -> None:
 def _replay(executor: Executor, spool: AbandonedSpool) -> None:
     booked = sum(_book(executor, spool, group) for group in spool.groups())
     closed = executor.ledger.write(recovery.close_spool, spool.owner, executor.booking.retry, spool.sent())
+    metrics.count_booked(closed)
     spool.clean()
-    tell("spool_replayed", spool=spool.owner, booked=booked, closed=closed)
+    tell("spool_replayed", spool=spool.owner, booked=booked, closed=len(closed))
 
 
 def _book(executor: Executor, spool: AbandonedSpool, group: Group) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from jobs.errors import LedgerError
 from jobs.events import tell
 from jobs.ledger import recovery
+from worker import metrics
 from worker.executor import Executor
 from worker.replay import replay_abandoned
 
@@ -60,7 +61,8 @@ class Timer:
         if not executor.ledger.write(recovery.beat, worker_id, in_flight=executor.slots.in_use):
             executor.register_anew(worker_id)
         elif freed := executor.ledger.write(recovery.release_unsent, worker_id, held, executor.booking.retry):
-            tell("attempts_never_sent", worker=worker_id, attempts=freed)
+            metrics.count_booked(freed)
+            tell("attempts_never_sent", worker=worker_id, attempts=len(freed))
 
     def _look(self) -> None:
         replay_abandoned(self._executor)
@@ -74,4 +76,6 @@ class Timer:
             swept = executor.ledger.write(recovery.sweep, executor.worker_id, executor.booking.retry)
             if not (swept.workers or swept.attempts):
                 return
+            metrics.LEASE_EXPIRED.inc(len(swept.workers))
+            metrics.count_booked(swept.booked)
             tell("sweep_closed", workers=list(swept.workers), attempts=swept.attempts)

@@ -19,6 +19,8 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
 
 @verb("work", "imagemill work", "imagemill work --in-flight 100 --broker-url redis://127.0.0.1:6379/0")
+@setting_option("--metrics-port", "serve Prometheus metrics there; 0: any free port", type=click.IntRange(0, 65535))
+@setting_option("--metrics-host", "address that they are served at")
 @setting_option("--log-level", "debug, info, warning or error", type=_LEVELS)
 @price_options
 @calling_options

@@ -7,13 +7,13 @@ looks expired at once. A new worker takes over the steadiness of those it finds 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.admission import LEASE_MS
-from jobs.ledger.endings import Ending, RetryDecision
+from jobs.ledger.endings import Booked, Ending, RetryDecision
 from jobs.ledger.engine import insert_missing
 from jobs.ledger.schema import attempts, batches, duties, job_tallies, workers
 from jobs.ledger.settlement import settle
@@ -30,6 +30,7 @@ class Swept:
 
     workers: tuple[str, ...]
     attempts: int
+    booked: tuple[Booked, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,12 @@ def sweep(tx: Connection, sweeper_id: str, retry: RetryDecision) -> Swept:
     # Not by the dates alone: if the clock was set forward, calls that have just begun look long overdue.
     watched = attempts.c.deadline_at - attempts.c.admitted_at + LEASE_MS < steady_ms
     late = _close_open(tx, watched & (attempts.c.deadline_at + LEASE_MS < now), "deadline_passed", retry)
-    return Swept(dead, lost + late)
+    return Swept(dead, len(lost + late), lost + late)
 
 
-def close_spool(tx: Connection, spool: str, retry: RetryDecision, sent: Collection[str] | None = None) -> int:
+def close_spool(
+    tx: Connection, spool: str, retry: RetryDecision, sent: Collection[str] | None = None
+) -> tuple[Booked, ...]:
     """Close at once what the workers of a spool folder left open. Call it only while holding the lock of
     that folder, which proves that they are dead, and after its answers were replayed.
 
@@ -109,33 +112,32 @@ def close_spool(tx: Connection, spool: str, retry: RetryDecision, sent: Collecti
     mine = select(workers.c.id).where(workers.c.spool == spool)
     gone = update(workers).where(workers.c.spool == spool, workers.c.ended_at.is_(None))
     tx.execute(gone.values(ended_at=clock.now(tx), in_flight=0))
-    unsent = 0 if sent is None else _close_never_sent(tx, attempts.c.worker_id.in_(mine), sent, retry)
-    unknown = 0
+    closed = () if sent is None else _close_never_sent(tx, attempts.c.worker_id.in_(mine), sent, retry)
     while found := _close_open(tx, attempts.c.worker_id.in_(mine), "worker_lost", retry):
-        unknown += found
-    return unsent + unknown
+        closed += found
+    return closed
 
 
 def _close_never_sent(
     tx: Connection, whose: ColumnElement[bool], sent: Collection[str], retry: RetryDecision
-) -> int:
+) -> tuple[Booked, ...]:
     doubted = (attempts.c.outcome == Outcome.UNKNOWN) & (attempts.c.error_kind == "worker_lost")
     statement = (
         select(attempts.c.id).where(whose, or_(attempts.c.outcome.is_(None), doubted)).order_by(attempts.c.id)
     )
     ids = [one for one in tx.execute(statement).scalars() if one not in sent]
     endings = [Ending(one, Outcome.NOT_SENT, error_kind="never_sent") for one in ids]
-    return settle(tx, endings, retry).attempts if endings else 0
+    return settle(tx, endings, retry).booked if endings else ()
 
 
-def release_unsent(tx: Connection, worker_id: str, held: Sequence[str], retry: RetryDecision) -> int:
+def release_unsent(tx: Connection, worker_id: str, held: Sequence[str], retry: RetryDecision) -> tuple[Booked, ...]:
     """Close as not_sent the worker's open attempts that it does not know of: the reply to their admission's
     commit was lost, so no socket was opened for them. Fresh ones are left alone, their reply may be under way."""
     old = attempts.c.admitted_at < clock.now(tx) - _REPLY_MAY_TAKE_MS
     statement = select(attempts.c.id).where(attempts.c.worker_id == worker_id, attempts.c.outcome.is_(None), old)
     ids = set(tx.execute(statement).scalars()) - set(held)
     endings = [Ending(one, Outcome.NOT_SENT, error_kind="admission_lost") for one in sorted(ids)]
-    return settle(tx, endings, retry).attempts if endings else 0
+    return settle(tx, endings, retry).booked if endings else ()
 
 
 def due_batches(tx: Connection) -> list[DueBatch]:
@@ -177,11 +179,11 @@ def _end_expired(tx: Connection, sweeper_id: str, now: int) -> tuple[str, ...]:
     return tuple(tx.execute(statement).scalars().all())
 
 
-def _close_open(tx: Connection, which: ColumnElement[bool], kind: str, retry: RetryDecision) -> int:
+def _close_open(tx: Connection, which: ColumnElement[bool], kind: str, retry: RetryDecision) -> tuple[Booked, ...]:
     statement = select(attempts.c.id).where(attempts.c.outcome.is_(None), which).order_by(attempts.c.id)
     ids = tx.execute(statement.limit(_MOST_AT_ONCE)).scalars().all()
     message = (
         "the worker ended before the answer was seen" if kind == "worker_lost" else "no answer by the deadline"
     )
     endings = [Ending(one, Outcome.UNKNOWN, error_kind=kind, error_message=message) for one in ids]
-    return settle(tx, endings, retry).attempts if endings else 0
+    return settle(tx, endings, retry).booked if endings else ()

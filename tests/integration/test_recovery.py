@@ -256,17 +256,17 @@ def test_a_dead_process_is_closed_at_once_by_whoever_holds_its_spool(ledger: Led
     dead, renamed, other = (live_worker(ledger, spool) for spool in ("spool-1", "spool-1", "spool-2"))
     for worker in (dead, renamed, other):
         in_flight(ledger, batch, worker)
-    assert ledger.write(recovery.close_spool, "spool-1", by_policy) == 2
+    assert len(ledger.write(recovery.close_spool, "spool-1", by_policy)) == 2
     assert states(ledger, batch) == {"held": 2, "running": 1, "queued": 1}
     assert worker_row(ledger, dead).ended_at is not None
     assert worker_row(ledger, other).ended_at is None
-    assert ledger.write(recovery.close_spool, "spool-1", by_policy) == 0
+    assert len(ledger.write(recovery.close_spool, "spool-1", by_policy)) == 0
 
 
 def test_what_a_dead_process_never_sent_goes_on_without_a_doubt(ledger: Ledger) -> None:
     batch, dead = open_batch(ledger, 3), live_worker(ledger, "spool-1")
     sent, *_ = in_flight(ledger, batch, dead, 3)
-    assert ledger.write(recovery.close_spool, "spool-1", by_policy, {sent.attempt_id}) == 3
+    assert len(ledger.write(recovery.close_spool, "spool-1", by_policy, {sent.attempt_id})) == 3
     assert states(ledger, batch) == {"held": 1, "queued": 2}
     assert attempt_row(ledger, sent.attempt_id).outcome == "unknown"
 
@@ -277,7 +277,7 @@ def test_a_doubt_of_the_sweep_about_a_call_never_sent_is_cleared(ledger: Ledger)
     let_lease_run_out(ledger, dead)
     sweep(ledger, sweeper)
     assert states(ledger, batch) == {"held": 1}
-    assert ledger.write(recovery.close_spool, "spool-1", by_policy, frozenset()) == 1
+    assert len(ledger.write(recovery.close_spool, "spool-1", by_policy, frozenset())) == 1
     assert states(ledger, batch) == {"queued": 1}
 
 
@@ -287,7 +287,7 @@ def test_a_spool_of_more_attempts_than_one_portion_is_closed_whole(
     monkeypatch.setattr(recovery, "_MOST_AT_ONCE", 3)
     batch, dead = open_batch(ledger, 8), live_worker(ledger, "spool-1")
     in_flight(ledger, batch, dead, 8)
-    assert ledger.write(recovery.close_spool, "spool-1", by_policy) == 8
+    assert len(ledger.write(recovery.close_spool, "spool-1", by_policy)) == 8
 
 
 def test_a_sweep_takes_a_portion_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_an_attempt_whose_admission_reply_was_lost_is_freed_as_never_sent(ledger
     batch, worker = open_batch(ledger), live_worker(ledger)
     (lost,) = in_flight(ledger, batch, worker)
     admitted_long_ago(ledger, lost.attempt_id)
-    assert ledger.write(recovery.release_unsent, worker, (), by_policy) == 1
+    assert len(ledger.write(recovery.release_unsent, worker, (), by_policy)) == 1
     attempt, job = attempt_row(ledger, lost.attempt_id), job_row(ledger, batch)
     assert (attempt.outcome, attempt.error_kind) == ("not_sent", "admission_lost")
     assert (job.state, job.counted) == ("queued", 0)
@@ -315,7 +315,7 @@ def test_only_old_attempts_that_nobody_holds_are_freed_as_never_sent(ledger: Led
     (theirs,) = in_flight(ledger, batch, other)
     for one in (held, theirs):
         admitted_long_ago(ledger, one.attempt_id)
-    assert ledger.write(recovery.release_unsent, worker, (held.attempt_id,), by_policy) == 0
+    assert ledger.write(recovery.release_unsent, worker, (held.attempt_id,), by_policy) == ()
     assert states(ledger, batch) == {"running": 3}
     assert attempt_row(ledger, fresh.attempt_id).outcome is None
 
