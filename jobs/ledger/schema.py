@@ -184,6 +184,8 @@ attempts = Table(
         sqlite_where=text("outcome = 'unknown'"),
         postgresql_where=text("outcome = 'unknown'"),
     ),
+    # Serves the budgets of a day and of a month: what they cover is counted when they begin.
+    Index("ix_attempts_admitted", "admitted_at"),
 )
 
 images = Table(
@@ -280,7 +282,9 @@ rate_limits = Table(
 budgets = Table(
     "budgets",
     metadata,
-    Column("scope", Text, primary_key=True, comment="batch"),
+    Column("scope", Text, primary_key=True, comment="overall, month, day, tag or batch"),
+    # '' for overall, YYYY-MM, YYYY-MM-DD (UTC, of the admission), KEY=VALUE, a batch's id. A month or day '*' holds
+    # the cap of every month or day, and no sums.
     Column("key", Text, primary_key=True),
     Column("cap_nano", BigInteger, comment="NULL: no cap, sums are kept all the same"),
     _amount("confirmed_nano"),
