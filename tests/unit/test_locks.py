@@ -25,6 +25,7 @@ LOCKS = {
     "requirements-postgres.lock": GROUPS["postgres"],
     "requirements-fuzz.lock": GROUPS["fuzz"],
 }
+PIN = re.compile(r"([a-z0-9.-]+)==(\S+)(?: ;[^#]*?)?((?: +--hash=sha256:[0-9a-f]{64})+)")
 KNOWN_PTH = {"_editable_impl_imagemill.pth", "distutils-precedence.pth", "_virtualenv.pth"}
 """This checkout; setuptools, where a Python or a server's wheel brings it; uv's and virtualenv's own patch."""
 
@@ -33,9 +34,7 @@ def pins(name: str) -> dict[str, str]:
     """Package -> version of one lock file. Whatever else stands in it is an error."""
     text = (CHECKOUT / name).read_text().replace("\\\n", " ")
     entries = [line for line in text.splitlines() if line and not line.startswith("#")]
-    found = [
-        re.fullmatch(r"([a-z0-9.-]+)==(\S+)(?: ;[^#]*?)?((?: +--hash=sha256:[0-9a-f]{64})+)", e) for e in entries
-    ]
+    found = [PIN.fullmatch(entry) for entry in entries]
     assert all(found), [entry for entry, match in zip(entries, found, strict=True) if match is None]
     return {match[1]: match[2] for match in found if match}
 
