@@ -3,6 +3,7 @@
 ImagemillError                 exit 1
 +-- UsageError                 exit 2   wrong call or setting
 |   +-- ManifestError          exit 2   a file that cannot be read as a manifest at all
++-- DiskError                  exit 1   a disk refused what must be kept; the process ended by itself
 +-- LedgerError                exit 1
     +-- LedgerAway             exit 1   the database does not answer; nothing was decided
     +-- Conflict               exit 1   a unique key was there already
@@ -22,6 +23,10 @@ class UsageError(ImagemillError):
 
 class ManifestError(UsageError):
     """The file as a whole cannot be read: wrong encoding, unknown format, empty. Row problems are Problems."""
+
+
+class DiskError(ImagemillError):
+    pass
 
 
 class LedgerError(ImagemillError):

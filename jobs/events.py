@@ -28,10 +28,14 @@ _LEVELS = {
     "endpoint_paused": "error",
     "batch_paused": "warning",
     "batch_done": "info",
+    "disk_full": "error",
+    "disk_has_room": "warning",
+    "disk_failed": "error",
     "throttled": "warning",
     "ticket_not_published": "warning",
     "tickets_published": "debug",
     "broker_trouble": "warning",
+    "metrics_served": "info",
 }
 
 

@@ -5,6 +5,8 @@ executor's; Celery delivers tickets, signals and the command line.
 """
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +41,7 @@ class Process:
         ledger = metrics.TimedLedger(settings.ledger_url)
         require_newest(ledger)
         require_durable(ledger)
-        executor = Executor(ledger, settings, PriceBook.load(settings.prices))
+        executor = Executor(ledger, settings, PriceBook.load(settings.prices), on_disk_failed=_ask_to_stop)
         stop_metrics = metrics.serve(settings.metrics_host, settings.metrics_port)
         process = cls(ledger, executor, Timer(executor), stop_metrics)
         executor.start()
@@ -52,6 +54,11 @@ class Process:
         self.timer.close()
         self.stop_metrics()
         self.ledger.close()
+
+
+def _ask_to_stop() -> None:
+    """As a supervisor would, from whatever thread."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 _process: Process | None = None
@@ -76,7 +83,8 @@ app = _open_app()
 def main() -> int:
     """`imagemill work`: run a worker until it is told to stop; its exit code. Raises UsageError without a broker.
 
-    Being asked to stop, also by Ctrl-C, is a good end; being made to leave calls in flight is none.
+    Being asked to stop, also by Ctrl-C, is a good end; being made to leave calls in flight is none, nor is a disk
+    that failed.
     """
     if load_settings().broker_url is None:
         raise UsageError(
@@ -137,10 +145,13 @@ class OwnProcess(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
             raise SystemExit(error.exit_code) from error
 
     def stop(self, parent: Any) -> None:
-        global _process  # noqa: PLW0603
+        global _process, _told  # noqa: PLW0603
         if _process:
             events.tell("worker_stopping", in_flight=_process.executor.slots.in_use)
             _process.close()  # minutes, if calls take so long; a harder signal still finds the process to hurry
+            if failed := _process.executor.disk_failed:
+                sys.stderr.write(f"imagemill: {failed}\n")
+                parent.exitcode, _told = failed.exit_code, ""
             _process = None
 
     def terminate(self, parent: Any) -> None:

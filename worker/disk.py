@@ -6,6 +6,7 @@ another thread and back. A bundle is small enough that the threads of the pool s
 
 import asyncio
 import concurrent.futures
+import errno
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,15 @@ _BUNDLE_STEPS = 16
 
 class DiskFailed(Exception):
     """The disk refused a write: what was received cannot be kept."""
+
+
+class DiskFull(DiskFailed):
+    """It had no room for it. Waiting may help, as with no other refusal."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the disk had no room. A quota is something else: nobody can tell when it has room again."""
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +68,8 @@ class Disk:
             await _see_off(step)
             raise
         except OSError as error:
-            raise DiskFailed(f"the spool cannot be written: {error}") from error
+            kind = DiskFull if is_full(error) else DiskFailed
+            raise kind(f"the spool cannot be written: {error}") from error
         return result
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -29,6 +29,7 @@ def run_batch(
     """Work on the batch until it has ended, waits for a person, or `stop` is set; returns how it then stands.
 
     Whatever ends it, calls in flight are finished and settled first. `on_standing` is called a few times a second.
+    Raises DiskError when it ended because a disk failed.
     """
     executor = Executor(ledger, settings, book, only_batch=batch_id)
     timer = Timer(executor)
@@ -40,7 +41,7 @@ def run_batch(
             time.sleep(_LOOK_EVERY_S)
             now = _standing(ledger, batch_id, settings)
             on_standing(now)
-            if _nothing_left_to_do(ledger, now, settings):
+            if executor.disk_failed or _nothing_left_to_do(ledger, now, settings):
                 break
         executor.stop_admitting()
         while not executor.slots.wait_all_free(_LOOK_EVERY_S):
@@ -48,6 +49,8 @@ def run_batch(
     finally:
         executor.close()
         timer.close()
+    if executor.disk_failed:
+        raise executor.disk_failed
     last = _standing(ledger, batch_id, settings)
     on_standing(last)
     return last

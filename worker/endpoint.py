@@ -25,7 +25,7 @@ from jobs.errors import UsageError
 from jobs.states import Outcome
 from worker.answer import AnswerDecoder, Decoded, Decoder
 from worker.calls import Answer, Call
-from worker.disk import Disk, DiskFailed
+from worker.disk import Disk, DiskFailed, DiskFull
 from worker.download import PIECE_BYTES, Downloader
 from worker.inflate import InflatingDecoder, inflated
 from worker.parts import MAX_IMAGE_BYTES, MAX_IMAGES, Broken, Part, Parts
@@ -44,6 +44,7 @@ _STREAMED_PER_IMAGE = 4
 """A stream may carry three partial images before each whole one."""
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (DiskFull, "disk_full"),
     (DiskFailed, "disk_failed"),
     (aiohttp.ClientSSLError, "tls_failed"),
     (aiohttp.ClientConnectorDNSError, "dns_failed"),

@@ -14,14 +14,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import msgspec
 
 from jobs.catalogue.prices import PriceBook
-from jobs.errors import LedgerError, UsageError
+from jobs.errors import DiskError, LedgerError, UsageError
 from jobs.events import tell
 from jobs.ids import new_worker_id
 from jobs.ledger import control, recovery
@@ -35,7 +35,9 @@ from worker.booking import Booking
 from worker.calls import Answer, Call
 from worker.dispatcher import Dispatcher
 from worker.endpoint import Endpoint
+from worker.metrics import AdmissionWaits
 from worker.network import Network, boot_clock_s
+from worker.room import Room
 from worker.settler import Settler
 from worker.slots import Slots
 from worker.spool import Spool
@@ -48,30 +50,46 @@ _DOWNLOAD_S = 120.0
 _BUDGET_ASK_AGAIN_MS = 100
 _TROUBLE_ASK_AGAIN_MS = 20
 _LEDGER_ASK_AGAIN_MS = 1_000
+_ROOM_ASK_AGAIN_MS = 1_000
 
 
 class Executor:
-    """Calls one endpoint for the batches of one ledger, or for `only_batch`. Thread-safe after `start`."""
+    """Calls one endpoint for the batches of one ledger, or for `only_batch`. Thread-safe after `start`.
+
+    A disk that fails stops it: it admits nothing more, `disk_failed` says why, and `on_disk_failed` is called, so
+    that whoever runs it ends the process.
+    """
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, book: PriceBook, *, only_batch: str | None = None
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        book: PriceBook,
+        *,
+        only_batch: str | None = None,
+        on_disk_failed: Callable[[], None] = lambda: None,
     ) -> None:
         self.ledger = ledger
         self.settings = settings
         self.worker_id = new_worker_id()
         self.slots = Slots(settings.in_flight)
         self.stopping = threading.Event()
+        self.disk_failed: DiskError | None = None
+        self._on_disk_failed = on_disk_failed
         self._hurried = threading.Event()
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "imagemill-disk")
         self.spool = Spool(settings.spool_dir, self.worker_id, self._disk)
-        self.booking = Booking(ledger, open_store(settings.images_url), book, settings.endpoint_url)
+        store = open_store(settings.images_url)
+        self.booking = Booking(ledger, store, book, settings.endpoint_url)
+        self._room = Room([settings.spool_dir, store.root, *filter(None, [ledger.folder])])
         self._only_batch = only_batch
+        self._waits = AdmissionWaits()
         self._open: dict[str, Admitted] = {}
         self._troubled: set[str] = set()
         self._tracking = threading.Lock()  # of `_open` and `_troubled`; never held through a transaction
         self._signing = threading.Lock()  # of `worker_id` and `_signed_off`
         self._signed_off = False
-        self._settler = Settler(self.spool, self.booking, self._open, self._on_booked)
+        self._settler = Settler(self.spool, self.booking, self._open, self._on_booked, self._break_off)
         self._network = Network(self._open_endpoint, self._on_answer, settings.in_flight, self.spool.sent.note)
         self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
 
@@ -169,8 +187,14 @@ class Executor:
     def _admit_and_send(self, batch_id: str, most: int) -> Admission:
         if self._troubled:
             return Admission([], Wait("endpoint_paused", "account trouble is being booked", _TROUBLE_ASK_AGAIN_MS))
+        with self._tracking:
+            in_flight = list(self._open.values())
+        most = min(most, self._room.calls(in_flight))
+        if not most:
+            return Admission([], Wait("disk_full", "there is no room for more answers", _ROOM_ASK_AGAIN_MS))
         asked_at_s = boot_clock_s()
         admission = self.ledger.write(admit, self._claimer(), batch_id, most)
+        self._waits.asked(batch_id, admission)
         if admission.admitted:
             with self._tracking:
                 self._open.update((one.attempt_id, one) for one in admission.admitted)
@@ -209,6 +233,9 @@ class Executor:
         if answer.pause:
             with self._tracking:
                 self._troubled.add(answer.attempt_id)
+        if answer.error_kind == "disk_failed":
+            self._break_off(answer.error_message or "")
+        self._room.learn(answer)
         self._settler.put(answer)
         self.slots.end()
 
@@ -221,6 +248,19 @@ class Executor:
                 self._troubled.discard(answer.attempt_id)
         if queued_again:
             self._dispatcher.wake()
+
+    def _break_off(self, said: str) -> None:
+        """A disk failed: what is called from now on might be paid for and lost. On whatever thread found it out."""
+        with self._tracking:
+            if self.disk_failed:
+                return
+            self.disk_failed = DiskError(
+                f"{said}: the disk failed, and no further call was made; put it right and start again: "
+                "what is safe in the spool is booked then"
+            )
+        tell("disk_failed", worker=self.worker_id, error=said)
+        self.stop_admitting()
+        self._on_disk_failed()
 
     def _sign_off(self) -> None:
         """The timer still beats; from here on a beat that finds this row ended is no reason to register anew."""

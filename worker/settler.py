@@ -1,8 +1,8 @@
 """The thread that makes answers safe and books them: own in the spool, publish, settle, release.
 
 Answers come in from the network thread and are handled in groups, whatever has arrived. Once owned, an answer is
-never lost: a ledger that is away is waited for, and a process that dies leaves the group to a replay. One that
-cannot be owned ends as unknown at once.
+never lost: a ledger that is away and an image store that is full are waited for, and a process that dies leaves the
+group to a replay. One that cannot be owned ends as unknown at once. A disk that fails is never asked a second time.
 """
 
 import queue
@@ -18,6 +18,7 @@ from jobs.ledger.engine import RolledBack
 from jobs.states import Outcome
 from worker.booking import Booking
 from worker.calls import Answer
+from worker.disk import is_full
 from worker.spool import Group, Spool
 
 _MOST_PER_GROUP = 300
@@ -28,7 +29,8 @@ _LONGEST_WAIT_S = 10.0
 
 class Settler:
     """Owns one thread. `admitted` is the executor's map of open attempts; `on_booked` is told, on the settler's
-    thread, which of them are booked, and whether any of their jobs is queued again."""
+    thread, which of them are booked, and whether any of their jobs is queued again; `on_disk_failed` is told what a
+    disk said that refused for another reason than being full."""
 
     def __init__(
         self,
@@ -36,11 +38,13 @@ class Settler:
         booking: Booking,
         admitted: Mapping[str, Admitted],
         on_booked: Callable[[Sequence[Answer], bool], None],
+        on_disk_failed: Callable[[str], None],
     ) -> None:
         self._spool = spool
         self._booking = booking
         self._admitted = admitted
         self._on_booked = on_booked
+        self._on_disk_failed = on_disk_failed
         self._queue: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         self._give_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="imagemill-settler", daemon=True)
@@ -98,19 +102,22 @@ class Settler:
             return self._spool.own(answers), answers
         except Exception as error:
             tell("answer_not_kept", attempts=[answer.attempt_id for answer in answers], error=str(error))
+            self._blame_disk(error)
             return Group(None, ()), [_not_kept(answer, error) for answer in answers]
 
     def _book_patiently(self, answers: list[Answer]) -> bool:
         """Book the group; if that fails, one by one, so that a single bad one cannot hold up the others."""
-        if self._try(answers) is _Booked.YES:
-            return True
+        together = self._try(answers)
+        if together in (_Booked.YES, _Booked.DISK_FAILED):
+            return together is _Booked.YES
         booked = [self._book_one(answer) for answer in answers]
         return all(booked)
 
     def _book_one(self, answer: Answer) -> bool:
-        """Wait for a ledger that is away; an answer that fails by itself stays in the spool for a replay."""
+        """Wait for a ledger that is away or a store that is full; an answer that fails by itself stays in the spool
+        for a replay."""
         wait_s = 0.1
-        while (booked := self._try([answer])) is _Booked.LEDGER_AWAY:
+        while (booked := self._try([answer])) is _Booked.LATER:
             if self._give_up.wait(wait_s):
                 return False
             wait_s = min(_LONGEST_WAIT_S, wait_s * 2)
@@ -123,12 +130,20 @@ class Settler:
             settled = self._booking.book(answers, self._admitted, self._spool.folder)
         except (LedgerAway, RolledBack) as error:
             tell("settlement_failed", attempts=len(answers), error=type(error).__name__)
-            return _Booked.LEDGER_AWAY
+            return _Booked.LATER
+        except OSError as error:
+            tell("settlement_failed", attempts=len(answers), error=str(error))
+            self._blame_disk(error)
+            return _Booked.LATER if is_full(error) else _Booked.DISK_FAILED
         except Exception as error:  # whatever it is, the thread that books answers must not end by it
             tell("settlement_failed", attempts=len(answers), error=repr(error)[:500])
             return _Booked.NO
         self._on_booked(answers, settled.attempts > settled.jobs_ended)
         return _Booked.YES
+
+    def _blame_disk(self, error: Exception) -> None:
+        if isinstance(error, OSError) and not is_full(error):
+            self._on_disk_failed(str(error))
 
     def _release(self, owned: Group) -> None:
         try:
@@ -140,7 +155,8 @@ class Settler:
 class _Booked(Enum):
     YES = "yes"
     NO = "no"
-    LEDGER_AWAY = "ledger_away"
+    LATER = "later"
+    DISK_FAILED = "disk_failed"
 
 
 def _not_kept(answer: Answer, error: Exception) -> Answer:

@@ -59,6 +59,11 @@ class Ledger:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def folder(self) -> Path | None:
+        """Where its file is; None for a server."""
+        return Path(self.engine.url.database or "").absolute().parent if self.is_sqlite else None
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent reading transaction: everything it reads is of one moment. Raises LedgerError, as

@@ -1,6 +1,7 @@
 """One call against a scripted server: every way it can end, and what that costs."""
 
 import asyncio
+import errno
 import json
 import socket
 import zlib
@@ -447,13 +448,16 @@ def test_an_answer_beyond_the_cap_is_refused_as_it_streams(tmp_path: Path) -> No
     assert (answer.outcome, answer.error_kind) == (Outcome.UNKNOWN, "answer_too_large")
 
 
-def test_a_full_disk_is_named_and_leaves_a_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "disk_failed")])
+def test_a_disk_that_refuses_is_named_and_leaves_a_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "the disk refuses")
 
-    monkeypatch.setattr(files, "write_all", full)
+    monkeypatch.setattr(files, "write_all", refuse)
     answer, _ = run(tmp_path, answers(200, text(picture())))
-    assert (answer.outcome, answer.error_kind) == (Outcome.UNKNOWN, "disk_failed")
+    assert (answer.outcome, answer.error_kind) == (Outcome.UNKNOWN, kind)
 
 
 # Compression nobody asked for

@@ -1,5 +1,6 @@
 """The settler: one bad answer holds up nobody, a ledger that is away is waited for, its thread never ends early."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,7 +64,14 @@ class Bench:
         self.spool = FakeSpool()
         self.booking = FakeBooking(refuse)
         self.told: list[tuple[list[str], bool]] = []
-        self.settler = Settler(self.spool, self.booking, {}, self._on_booked)  # type: ignore[arg-type]
+        self.disk_said: list[str] = []
+        self.settler = Settler(
+            self.spool,  # type: ignore[arg-type]
+            self.booking,  # type: ignore[arg-type]
+            {},
+            self._on_booked,
+            self.disk_said.append,
+        )
 
     def _on_booked(self, answers: Sequence[Answer], queued_again: bool) -> None:
         self.told.append(([answer.attempt_id for answer in answers], queued_again))
@@ -114,7 +122,7 @@ def test_a_job_that_goes_back_to_the_queue_is_told() -> None:
     assert bench.told == [(["a", "b"], True)]
 
 
-@pytest.mark.parametrize("failure", [LedgerError("refused"), ValueError("a bug"), OSError("disk")])
+@pytest.mark.parametrize("failure", [LedgerError("refused"), ValueError("a bug")])
 def test_an_answer_that_cannot_be_booked_does_not_hold_up_its_group(failure: Exception) -> None:
     def refuse(answers: Sequence[Answer]) -> None:
         if any(one.attempt_id == "bad" for one in answers):
@@ -164,8 +172,16 @@ def test_patience_with_a_ledger_that_stays_away_ends_and_the_spool_keeps_the_ans
     assert bench.spool.released == []
 
 
-@pytest.mark.parametrize("broken", [OSError(28, "No space left on device"), RuntimeError("no threads")])
-def test_a_paid_answer_that_the_spool_cannot_keep_is_in_doubt_at_once(broken: Exception) -> None:
+@pytest.mark.parametrize(
+    ("broken", "failed"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 0),
+        (OSError(errno.EIO, "Input/output error"), 1),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 1),
+        (RuntimeError("no threads"), 0),
+    ],
+)
+def test_a_paid_answer_that_the_spool_cannot_keep_is_in_doubt_at_once(broken: Exception, failed: int) -> None:
     bench = Bench()
     bench.spool.broken = broken
     bench.run(answer("paid", usage={"total_tokens": 1}), answer("free", Outcome.REFUSED))
@@ -175,6 +191,34 @@ def test_a_paid_answer_that_the_spool_cannot_keep_is_in_doubt_at_once(broken: Ex
     assert str(broken) in (paid.error_message or "")
     assert free.outcome is Outcome.REFUSED
     assert bench.spool.released == []
+    assert bench.disk_said == [str(broken)] * failed
+
+
+def test_a_store_that_is_full_is_waited_for() -> None:
+    failures = iter(range(4))
+
+    def refuse(answers: Sequence[Answer]) -> None:
+        if next(failures, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    bench = Bench(refuse)
+    assert bench.run(answer("a"), answer("b"))
+    assert sorted(bench.booked) == ["a", "b"]
+    assert (bench.disk_said, bench.spool.released) == ([], [["a", "b"]])
+
+
+def test_a_store_that_fails_is_not_asked_a_second_time_and_the_spool_keeps_the_answers() -> None:
+    """After a failed fsync the next one may succeed although nothing was written."""
+    asked: list[int] = []
+
+    def refuse(answers: Sequence[Answer]) -> None:
+        asked.append(len(answers))
+        raise OSError(errno.EIO, "Input/output error")
+
+    bench = Bench(refuse)
+    bench.run(answer("a"), answer("b"))
+    assert (asked, len(bench.disk_said)) == ([2], 1)
+    assert (bench.booked, bench.spool.owned, bench.spool.released) == ([], [["a", "b"]], [])
 
 
 def test_a_release_that_fails_ends_nothing() -> None:
