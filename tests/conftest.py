@@ -10,8 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services import PostgresServer, RedisServer
+
+# Slow machines are no findings. A failure prints what repeats it.
+settings.register_profile("imagemill", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("imagemill")
 
 
 @contextmanager
