@@ -11,6 +11,7 @@ statement; this module only says which there are.
 
     attempt   (open) -> one Outcome;   unknown -> succeeded | image_lost | ... (late answer)
                                        unknown -> billed_lost | not_billed     (books or operator)
+                                       billed_lost, not_billed -> succeeded | image_lost   (a paid answer after all)
 """
 
 from enum import StrEnum
@@ -81,6 +82,9 @@ class Outcome(StrEnum):
 
 CHARGED = frozenset({Outcome.SUCCEEDED, Outcome.IMAGE_LOST, Outcome.BILLED_LOST})
 """Outcomes that are paid for whether or not the answer carried usage."""
+
+RESOLVED = frozenset({Outcome.BILLED_LOST, Outcome.NOT_BILLED})
+"""How a doubt was resolved by the books or a person. A paid answer that turns up after all overrules them."""
 
 COUNTED = frozenset(
     {Outcome.SUCCEEDED, Outcome.REFUSED, Outcome.REJECTED, Outcome.ERRORED, Outcome.UNKNOWN, Outcome.IMAGE_LOST}

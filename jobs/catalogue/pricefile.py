@@ -26,6 +26,8 @@ class Meter(StrEnum):
     IMAGE_OUT = "image_out"
     TEXT_OUT = "text_out"
     IMAGE = "image"
+    STATED = "stated"
+    """A whole call at an amount that the provider's books or a person named; never in a price file."""
 
 
 METER_WORDS = {
@@ -35,7 +37,7 @@ METER_WORDS = {
     "image_input_cached": Meter.IMAGE_CACHED_IN,
     "image_output": Meter.IMAGE_OUT,
     "text_output": Meter.TEXT_OUT,
-    **{meter.value: meter for meter in Meter},
+    **{meter.value: meter for meter in Meter if meter is not Meter.STATED},
 }
 _UNITS = {"1M tokens": 10**9, "image": 10**15}
 """Unit word -> nano-dollars per million units for one dollar."""

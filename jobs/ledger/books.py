@@ -3,18 +3,18 @@
 Settlement owns the locks and the order; this module knows which column each figure of an ending goes to.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, insert, update
+from sqlalchemy import Boolean, Connection, Table, bindparam, case, insert, update
 
-from jobs.ledger import clock
-from jobs.ledger.endings import Change, Ending, StoredImage
+from jobs.ledger import clock, funds
+from jobs.ledger.endings import Booked, Change, Ending, StoredImage
 from jobs.ledger.engine import AnyRow, upsert_adding
 from jobs.ledger.schema import (
     attempt_tallies,
     attempts,
-    budgets,
     charge_tallies,
     charges,
     images,
@@ -22,8 +22,8 @@ from jobs.ledger.schema import (
     jobs,
     progress,
 )
-from jobs.money import Charge
-from jobs.states import UNFINISHED
+from jobs.money import Charge, Meter
+from jobs.states import UNFINISHED, Outcome
 
 Sums = dict[tuple[Any, ...], list[int]]
 """{primary key of a tally row: one number for each of its other columns}"""
@@ -45,6 +45,7 @@ class Books:
         self.images: list[dict[str, Any]] = []
         self.charges: list[dict[str, Any]] = []
         self.jobs_ended = 0
+        self.booked: list[Booked] = []
         self._money: Sums = {}
         self._job_tallies: Sums = {}
         self._attempt_tallies: Sums = {}
@@ -53,16 +54,24 @@ class Books:
 
     @property
     def batches(self) -> list[str]:
-        return sorted(batch_id for (batch_id,) in self._money)
+        return sorted({batch_id for batch_id, _, _ in self._money})
 
-    def post(self, row: AnyRow, ending: Ending, change: Change) -> None:
+    def post(self, row: AnyRow, ending: Ending, change: Change, stated: Sequence[AnyRow] = ()) -> None:
+        """`stated`: charges of an attempt that had been resolved without an answer."""
         self.attempts.append(_attempt_values(row, ending, change, self.now))
         self.jobs.append(_job_values(row, ending, change, self.now))
         self.images += [_image_values(row, ending, change, image, self.now) for image in ending.images]
-        _add(self._money, (row.batch_id,), change.money.reserved, change.money.possible, change.money.confirmed)
+        admitted = (row.batch_id, clock.utc_day(row.admitted_at), row.tag_set)
+        _add(self._money, admitted, change.money.reserved, change.money.possible, change.money.confirmed)
         self._post_attempt(row, ending, change)
-        for charge in ending.cost.charges if ending.cost else ():
-            self._post_charge(row, ending, charge)
+        self.booked.append(
+            Booked(row.id, row.endpoint, row.model, ending.outcome, change.charged_nano or 0, change.corrects)
+        )
+        number = max((one.correction for one in stated), default=0) + 1 if change.corrects else 0
+        for charge in (*_taken_back(stated), *ending.cost.charges) if ending.cost else ():
+            self._post_charge(row, ending, charge, number)
+        for one in stated:
+            self._move_charge(row, ending.outcome, one)
         self._post_job(row, ending, change)
 
     def _post_attempt(self, row: AnyRow, ending: Ending, change: Change) -> None:
@@ -78,16 +87,23 @@ class Books:
             change.possible_nano,
             unpriced,
         )
-        if row.outcome:  # a doubt resolved: it leaves the day and outcome it stood under
+        if row.outcome:  # a doubt, resolved or not: it leaves the day and outcome it stood under
             doubt = (row.batch_id, clock.utc_day(row.ended_at), row.model, row.tag_set, row.outcome)
-            _add(self._attempt_tallies, doubt, -1, 0, 0, -row.ceiling_nano, 0)
+            _add(self._attempt_tallies, doubt, -1, 0, -(row.charged_nano or 0), -row.possible_nano, 0)
 
-    def _post_charge(self, row: AnyRow, ending: Ending, charge: Charge) -> None:
+    def _post_charge(self, row: AnyRow, ending: Ending, charge: Charge, number: int) -> None:
         """Columns of the tally: charges, quantity, amount_nano, unpriced."""
-        self.charges.append(_charge_values(row, ending, charge, self.now))
+        self.charges.append(_charge_values(row, ending, charge, number, self.now))
         key = (row.batch_id, self.today, row.model, row.tag_set, ending.outcome.value, charge.meter.value)
         unpriced = int(charge.amount_nano is None)
         _add(self._charge_tallies, key, 1, charge.quantity, charge.amount_nano or 0, unpriced)
+
+    def _move_charge(self, row: AnyRow, outcome: Outcome, charge: AnyRow) -> None:
+        """A charge is tallied under the outcome of its attempt, which changes from what was resolved."""
+        where = (row.batch_id, clock.utc_day(charge.charged_at), row.model, row.tag_set)
+        numbers = (1, charge.quantity, charge.amount_nano, 0)
+        _add(self._charge_tallies, (*where, row.outcome, charge.meter), *(-number for number in numbers))
+        _add(self._charge_tallies, (*where, outcome.value, charge.meter), *numbers)
 
     def _post_job(self, row: AnyRow, ending: Ending, change: Change) -> None:
         if change.state != row.state:
@@ -105,15 +121,8 @@ class Books:
         for table, rows in ((images, self.images), (charges, self.charges)):
             if rows:
                 tx.execute(insert(table), rows)
-        self._write_money(tx)
+        funds.move(tx, self._money)
         self._write_tallies(tx)
-
-    def _write_money(self, tx: Connection) -> None:
-        rows = [
-            {"b": batch_id, "d_reserved": reserved, "d_possible": possible, "d_confirmed": confirmed}
-            for (batch_id,), (reserved, possible, confirmed) in sorted(self._money.items())
-        ]
-        tx.execute(_MOVE_MONEY, rows)
 
     def _write_tallies(self, tx: Connection) -> None:
         upsert_adding(tx, job_tallies, _rows(job_tallies, self._job_tallies))
@@ -170,23 +179,32 @@ def _job_values(row: AnyRow, ending: Ending, change: Change, now: int) -> dict[s
         "unknowns": change.unknowns,
         "d_key": int(change.new_key),
         "d_images": 0 if change.surplus else len(ending.images),
-        "d_charged": change.charged_nano or 0,
+        "d_charged": change.money.confirmed,
+        "fresh": change.fresh,
         "d_possible": change.money.possible,
         "error_kind": ending.error_kind if change.shows_error else row.error_kind,
         "error_message": ending.error_message if change.shows_error else row.error_message,
     }
 
 
-def _charge_values(row: AnyRow, ending: Ending, charge: Charge, now: int) -> dict[str, Any]:
+def _taken_back(stated: Sequence[AnyRow]) -> tuple[Charge, ...]:
+    """The charge that cancels what was stated; charges are only ever added."""
+    amount = sum(charge.amount_nano for charge in stated)
+    return (Charge(Meter.STATED, 0, "image", None, -amount),) if amount else ()
+
+
+def _charge_values(row: AnyRow, ending: Ending, charge: Charge, number: int, now: int) -> dict[str, Any]:
+    priced_by = ending.cost.priced_by if ending.cost else "none"
     return {
         "attempt_id": row.id,
         "meter": charge.meter.value,
+        "correction": number,
         "quantity": charge.quantity,
         "unit": charge.unit,
         "rate_nano_per_million": charge.rate_nano_per_million,
         "amount_nano": charge.amount_nano,
         "price_book": ending.price_book,
-        "basis": ending.cost.priced_by if ending.cost else "none",
+        "basis": "stated" if charge.meter is Meter.STATED else priced_by,
         "charged_at": now,
     }
 
@@ -230,18 +248,9 @@ _MOVE_JOB = (
     .values(
         **_set(jobs, "state", "due_at", "counted", "unknowns", "error_kind", "error_message"),
         key_number=jobs.c.key_number + bindparam("d_key"),
+        first_admitted_at=case((bindparam("fresh", type_=Boolean), None), else_=jobs.c.first_admitted_at),
         images=jobs.c.images + bindparam("d_images"),
         charged_nano=jobs.c.charged_nano + bindparam("d_charged"),
         possible_nano=jobs.c.possible_nano + bindparam("d_possible"),
-    )
-)
-
-_MOVE_MONEY = (
-    update(budgets)
-    .where(budgets.c.scope == "batch", budgets.c.key == bindparam("b"))
-    .values(
-        reserved_nano=budgets.c.reserved_nano + bindparam("d_reserved"),
-        possible_nano=budgets.c.possible_nano + bindparam("d_possible"),
-        confirmed_nano=budgets.c.confirmed_nano + bindparam("d_confirmed"),
     )
 )

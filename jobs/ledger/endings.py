@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobs.money import Cost
-from jobs.states import COUNTED, JobState, Outcome
+from jobs.states import CHARGED, COUNTED, RESOLVED, JobState, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class AttemptFacts:
     number: int
     outcome: Outcome | None
     ceiling_nano: int
+    charged_nano: int | None = None
+    """Set where books or a person resolved a doubt as billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,19 @@ class JobFacts:
     max_attempts: int
     retry_unknown: int
     time_limit_ms: int
+    error_kind: str | None = None
+    batch_possible_nano: int = 0
+    """Of the whole batch, before this ending."""
+    max_possible_nano: int | None = None
+
+    @property
+    def failed_by_resolution(self) -> bool:
+        return self.state is JobState.FAILED and self.error_kind in RESOLVED
+
+    @property
+    def too_much_possible(self) -> bool:
+        """The batch has reached the wall for the money that doubts may cost."""
+        return self.max_possible_nano is not None and self.batch_possible_nano > self.max_possible_nano
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,23 @@ class Change:
     possible_nano: int
     shows_error: bool
     """The job's error columns take over this ending's error."""
+    fresh: bool
+    """A person queued the job again: its limits of attempts and time begin anew."""
+    corrects: bool
+    """Books or a person had resolved the doubt otherwise: its charges are corrections, and it is an alarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """One attempt whose ending counts from now on."""
+
+    attempt_id: str
+    endpoint: str
+    model: str
+    outcome: Outcome
+    charged_nano: int
+    corrects: bool = False
+    """A paid answer to a call that books or a person had resolved otherwise."""
 
 
 RetryDecision = Callable[[JobFacts, Ending], int | None]
@@ -109,54 +141,75 @@ RetryDecision = Callable[[JobFacts, Ending], int | None]
 
 def resolve(attempt: AttemptFacts, job: JobFacts, ending: Ending, retry: RetryDecision) -> Change | None:
     """Decide an ending. None: the attempt was settled before, and this repeat changes nothing."""
-    late = attempt.outcome is Outcome.UNKNOWN
-    if attempt.outcome is not None and not (late and ending.outcome is not Outcome.UNKNOWN):
+    if not _says_more(attempt.outcome, ending):
         return None
-    money, charged, possible = _money(attempt, ending, late)
+    late = attempt.outcome is not None
+    money, charged, possible = _money(attempt, ending)
     counts = not late and ending.outcome in COUNTED and not ending.account_trouble
     after = replace(
         job,
         counted=job.counted + counts,
         unknowns=job.unknowns + (ending.outcome is Outcome.UNKNOWN),
         possible_nano=job.possible_nano + money.possible,
+        batch_possible_nano=job.batch_possible_nano + money.possible,
     )
     moves = _may_move(attempt, after, ending, late, other_doubts=after.possible_nano > possible)
     state, due_in_ms = _next(after, ending, retry) if moves else (job.state, 0)
+    fresh = moves and state is JobState.QUEUED and ending.outcome in RESOLVED
     return Change(
         state=state,
         due_in_ms=due_in_ms,
-        counted=after.counted,
-        unknowns=after.unknowns,
+        counted=0 if fresh else after.counted,
+        unknowns=0 if fresh else after.unknowns,
         new_key=ending.http_status is not None and ending.outcome is not Outcome.UNKNOWN,
         surplus=bool(ending.images) and not moves,
         money=money,
         charged_nano=charged,
         possible_nano=possible,
         shows_error=moves,
+        fresh=fresh,
+        corrects=attempt.outcome in RESOLVED,
     )
 
 
-def _money(attempt: AttemptFacts, ending: Ending, late: bool) -> tuple[Money, int | None, int]:
+def as_charged(attempt: AttemptFacts, ending: Ending) -> Ending:
+    """The ending without its cost where that has no price and the books have named an amount already."""
+    unpriced = ending.cost is not None and ending.cost.total_nano is None
+    return replace(ending, cost=None) if unpriced and attempt.charged_nano is not None else ending
+
+
+def _says_more(known: Outcome | None, ending: Ending) -> bool:
+    """Whether the ending adds to what is known of its attempt: anything to an open one, certainty to a doubt, a
+    paid answer to one that books or a person resolved. An unpaid answer does not outweigh them."""
+    if known is None:
+        return True
+    if known is Outcome.UNKNOWN:
+        return ending.outcome is not Outcome.UNKNOWN
+    paid = ending.cost is not None or ending.outcome in CHARGED
+    return known in RESOLVED and paid and ending.outcome not in RESOLVED
+
+
+def _money(attempt: AttemptFacts, ending: Ending) -> tuple[Money, int | None, int]:
     """(what moves, charged, possible) of the attempt. A charge nobody could price stays possible at its
     ceiling: it is not 0, and a budget must not forget it."""
-    held = attempt.ceiling_nano
-    charged = ending.cost.total_nano if ending.cost else None
-    possible = held if ending.outcome is Outcome.UNKNOWN or (ending.cost and charged is None) else 0
+    ceiling = attempt.ceiling_nano
+    charged = ending.cost.total_nano if ending.cost else attempt.charged_nano
+    possible = ceiling if ending.outcome is Outcome.UNKNOWN or (ending.cost and charged is None) else 0
     money = Money(
-        reserved=0 if late else -held,
-        possible=possible - (held if late else 0),
-        confirmed=charged or 0,
+        reserved=-ceiling if attempt.outcome is None else 0,
+        possible=possible - (ceiling if attempt.outcome is Outcome.UNKNOWN else 0),
+        confirmed=(charged or 0) - (attempt.charged_nano or 0),
     )
     return money, charged, possible
 
 
 def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool, other_doubts: bool) -> bool:
-    """A late answer moves only a job that still waits for its result; one without images only if no other attempt
-    of the job may still bring them."""
+    """A late answer moves only a job that still waits for its result, or that failed only because its doubt was
+    resolved; one without images only if no other attempt of the job may still bring them."""
     if not late:
         return job.state is JobState.RUNNING and job.attempts == attempt.number
     if ending.outcome is Outcome.SUCCEEDED:
-        return job.state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
+        return job.state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING) or job.failed_by_resolution
     return job.state is JobState.HELD and not other_doubts
 
 
@@ -167,10 +220,12 @@ def _next(job: JobFacts, ending: Ending, retry: RetryDecision) -> tuple[JobState
             return JobState.SUCCEEDED, 0
         case Outcome.REFUSED:
             return JobState.REFUSED, 0
-        case Outcome.IMAGE_LOST | Outcome.BILLED_LOST | Outcome.NOT_BILLED:
+        case Outcome.IMAGE_LOST:
             return JobState.FAILED, 0
+        case Outcome.BILLED_LOST | Outcome.NOT_BILLED:  # `retryable` is the person's wish
+            return (JobState.QUEUED if ending.retryable else JobState.FAILED), 0
         case Outcome.UNKNOWN:
-            if job.unknowns > job.retry_unknown or job.batch_cancelled:
+            if job.unknowns > job.retry_unknown or job.batch_cancelled or job.too_much_possible:
                 return JobState.HELD, 0
             return _again(job, ending, retry, JobState.HELD)
         case Outcome.REJECTED | Outcome.THROTTLED | Outcome.ERRORED | Outcome.NOT_SENT:

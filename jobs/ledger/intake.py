@@ -35,6 +35,7 @@ class NewBatch:
     max_attempts: int
     retry_unknown: int
     time_limit_s: int
+    max_possible_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,18 @@ the budget's sums and the tallies. Keyed by attempt and repeatable: an attempt t
 nothing. Locks are taken in the order batches, attempts and jobs, budgets, tallies.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.books import Books
-from jobs.ledger.endings import AttemptFacts, Ending, JobFacts, RetryDecision, resolve
+from jobs.ledger.endings import AttemptFacts, Booked, Ending, JobFacts, RetryDecision, as_charged, resolve
 from jobs.ledger.engine import AnyRow
-from jobs.ledger.schema import attempts, batches, job_tallies, jobs
-from jobs.states import UNFINISHED, BatchState, JobState, Outcome
+from jobs.ledger.schema import attempts, batches, budgets, charges, job_tallies, jobs
+from jobs.states import RESOLVED, UNFINISHED, BatchState, JobState, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,45 +26,59 @@ class Settled:
     attempts: int
     jobs_ended: int
     batches_done: tuple[str, ...]
+    booked: tuple[Booked, ...] = field(default=(), compare=False)
+    strangers: tuple[str, ...] = ()
+    """Attempts that the ledger has never heard of: it was restored from a backup older than they are."""
 
 
 def settle(tx: Connection, endings: Sequence[Ending], retry: RetryDecision) -> Settled:
-    """Book the endings. Those of attempts that are unknown to the ledger or settled already are passed over."""
-    booked: list[Books] = []
+    """Book the endings. Those of attempts that are settled already, or strangers, are passed over."""
+    written: list[Books] = []
+    strangers: list[str] = []
     left = list(endings)
     while left:
-        books, left = _settle_each_job_once(tx, left, retry)
-        booked.append(books)
-    batch_ids = sorted({batch_id for books in booked for batch_id in books.batches})
+        books, unheard, left = _settle_each_job_once(tx, left, retry)
+        written.append(books)
+        strangers += unheard
+    batch_ids = sorted({batch_id for books in written for batch_id in books.batches})
     return Settled(
-        attempts=sum(len(books.attempts) for books in booked),
-        jobs_ended=sum(books.jobs_ended for books in booked),
+        attempts=sum(len(books.attempts) for books in written),
+        jobs_ended=sum(books.jobs_ended for books in written),
         batches_done=close_finished(tx, batch_ids) if batch_ids else (),
+        booked=tuple(one for books in written for one in books.booked),
+        strangers=tuple(strangers),
     )
 
 
 def _settle_each_job_once(
     tx: Connection, endings: Sequence[Ending], retry: RetryDecision
-) -> tuple[Books, list[Ending]]:
-    """Book one ending of each job, and return those that are left: a second attempt of the same job, answered
-    late, has to be decided on what the first one made of the job."""
+) -> tuple[Books, list[str], list[Ending]]:
+    """Book one ending of each job, and return the strangers, and what is left: a second attempt of the same job,
+    answered late, has to be decided on what the first one made of the job."""
     found = {row.id: row for row in _lock(tx, [ending.attempt_id for ending in endings])}
+    stated = _stated_charges(tx, found.values())
     books = Books(clock.now(tx))
+    possible: Counter[str] = Counter()
     decided: set[tuple[str, int]] = set()
+    strangers: list[str] = []
     left: list[Ending] = []
     for ending in endings:
-        row = found.pop(ending.attempt_id, None)
+        row = found.get(ending.attempt_id)
         if row is None:
+            strangers.append(ending.attempt_id)
             continue
         if (row.batch_id, row.row) in decided:
             left.append(ending)
             continue
         decided.add((row.batch_id, row.row))
-        change = resolve(_attempt_facts(row), _job_facts(row, books.now), ending, retry)
+        attempt, job = _attempt_facts(row), _job_facts(row, books.now, possible[row.batch_id])
+        priced = as_charged(attempt, ending)
+        change = resolve(attempt, job, priced, retry)
         if change:
-            books.post(row, ending, change)
+            books.post(row, priced, change, stated.get(row.id, ()))
+            possible[row.batch_id] += change.money.possible
     books.write(tx)
-    return books, left
+    return books, strangers, left
 
 
 def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
@@ -79,8 +94,12 @@ def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
             attempts.c.row,
             attempts.c.number,
             attempts.c.outcome,
+            attempts.c.admitted_at,
             attempts.c.ended_at,
             attempts.c.ceiling_nano,
+            attempts.c.charged_nano,
+            attempts.c.possible_nano,
+            attempts.c.endpoint,
             attempts.c.model,
             jobs.c.state,
             jobs.c.attempts,
@@ -96,9 +115,12 @@ def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
             batches.c.max_attempts,
             batches.c.retry_unknown,
             batches.c.time_limit_s,
+            batches.c.max_possible_nano,
+            budgets.c.possible_nano.label("batch_possible_nano"),
         )
         .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
         .join(batches, batches.c.id == attempts.c.batch_id)
+        .join(budgets, (budgets.c.scope == "batch") & (budgets.c.key == attempts.c.batch_id))
         .where(attempts.c.id.in_(attempt_ids))
         .order_by(attempts.c.batch_id, attempts.c.row, attempts.c.number)
         .with_for_update(of=[attempts, jobs])
@@ -107,10 +129,22 @@ def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
 
 
 def _attempt_facts(row: AnyRow) -> AttemptFacts:
-    return AttemptFacts(row.number, Outcome(row.outcome) if row.outcome else None, row.ceiling_nano)
+    outcome = Outcome(row.outcome) if row.outcome else None
+    return AttemptFacts(row.number, outcome, row.ceiling_nano, row.charged_nano)
 
 
-def _job_facts(row: AnyRow, now: int) -> JobFacts:
+def _stated_charges(tx: Connection, rows: Collection[AnyRow]) -> Mapping[str, list[AnyRow]]:
+    """What was charged, by attempt, when books or a person resolved doubts: answers came to them after all."""
+    resolved = [row.id for row in rows if row.outcome in RESOLVED]
+    found: dict[str, list[AnyRow]] = defaultdict(list)
+    if resolved:
+        for charge in tx.execute(select(charges).where(charges.c.attempt_id.in_(resolved))):
+            found[charge.attempt_id].append(charge)
+    return found
+
+
+def _job_facts(row: AnyRow, now: int, moved_nano: int) -> JobFacts:
+    """`moved_nano`: possible money of the batch that moved since the row was read."""
     return JobFacts(
         state=JobState(row.state),
         attempts=row.attempts,
@@ -124,6 +158,9 @@ def _job_facts(row: AnyRow, now: int) -> JobFacts:
         max_attempts=row.max_attempts,
         retry_unknown=row.retry_unknown,
         time_limit_ms=row.time_limit_s * 1000,
+        error_kind=row.error_kind,
+        batch_possible_nano=row.batch_possible_nano + moved_nano,
+        max_possible_nano=row.max_possible_nano,
     )
 
 

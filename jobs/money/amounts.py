@@ -41,7 +41,8 @@ class Cost:
     """All charges of one call. `priced_by` none means unpriced: the total is None although parts may be known."""
 
     charges: tuple[Charge, ...]
-    priced_by: PricedBy
+    priced_by: PricedBy | None
+    """None: not by us, the amount was stated."""
     total_nano: int | None
 
     @classmethod
@@ -49,6 +50,11 @@ class Cost:
         charges = tuple(charges)
         sum_nano = total(charges)
         return cls(charges, "none" if sum_nano is None else priced_by, sum_nano)
+
+    @classmethod
+    def stated(cls, amount_nano: int) -> Self:
+        """What the provider's books or a person say that a call cost."""
+        return cls((Charge(Meter.STATED, 0, "image", None, amount_nano),), None, amount_nano)
 
 
 UNPRICED = Cost((), "none", None)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.ledger.endings import AttemptFacts, Change, Ending, JobFacts, Money, StoredImage, resolve
+from jobs.ledger.endings import AttemptFacts, Change, Ending, JobFacts, Money, StoredImage, as_charged, resolve
 from jobs.money import Charge, Cost, Meter
-from jobs.states import CHARGED, COUNTED, UNFINISHED, JobState, Outcome
+from jobs.states import CHARGED, COUNTED, RESOLVED, UNFINISHED, JobState, Outcome
 
 CEILING = 1_000
 OPEN = AttemptFacts(number=1, outcome=None, ceiling_nano=CEILING)
@@ -26,6 +26,8 @@ JOB = JobFacts(
     retry_unknown=0,
     time_limit_ms=3_600_000,
 )
+BILLED = replace(OPEN, outcome=Outcome.BILLED_LOST, charged_nano=CEILING)
+FREED = replace(OPEN, outcome=Outcome.NOT_BILLED)
 HELD = replace(JOB, state=JobState.HELD, counted=1, unknowns=1, possible_nano=CEILING)
 IMAGE = StoredImage(0, "x.png", "ab", 1, "png", 1, 1, None)
 PRICED = Cost.of([Charge(Meter.IMAGE, 1, "image", 600_000_000, 600)], "usage")
@@ -159,7 +161,7 @@ def test_a_charge_without_price_stays_possible_at_its_ceiling(attempt: AttemptFa
     assert job.possible_nano + found.money.possible == CEILING
 
 
-@pytest.mark.parametrize("settled", [outcome for outcome in Outcome if outcome is not Outcome.UNKNOWN])
+@pytest.mark.parametrize("settled", [one for one in Outcome if one not in (Outcome.UNKNOWN, *RESOLVED)])
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_settled_attempt_is_never_settled_again(settled: Outcome, outcome: Outcome) -> None:
     assert resolve(replace(OPEN, outcome=settled), JOB, ending(outcome), again) is None
@@ -212,6 +214,72 @@ def test_an_image_for_a_job_that_has_its_result_is_surplus() -> None:
     assert (found.state, found.surplus) == (JobState.SUCCEEDED, True)
 
 
+def test_a_resolved_job_is_queued_afresh_where_the_person_wishes() -> None:
+    job = replace(HELD, counted=5, batch_cancelled=True)
+    found = change(DOUBT, job, ending(Outcome.NOT_BILLED, http_status=None, retryable=True), enough)
+    assert (found.state, found.counted, found.unknowns, found.fresh) == (JobState.QUEUED, 0, 0, True)
+    assert not found.new_key
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.HELD])
+def test_a_resolution_moves_no_job_that_has_moved_on(state: JobState) -> None:
+    found = change(DOUBT, replace(HELD, state=state), ending(Outcome.BILLED_LOST, retryable=True))
+    assert (found.state, found.fresh, found.counted) == (state, False, HELD.counted)
+
+
+@pytest.mark.parametrize(("attempt", "confirmed"), [(FREED, 600), (BILLED, 600 - CEILING)])
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.IMAGE_LOST, Outcome.REFUSED])
+def test_a_paid_answer_after_a_resolution_corrects_the_charge(
+    attempt: AttemptFacts, confirmed: int, outcome: Outcome
+) -> None:
+    found = change(attempt, replace(JOB, state=JobState.FAILED), ending(outcome, cost=PRICED))
+    assert (found.money, found.charged_nano, found.corrects) == (Money(0, 0, confirmed), 600, True)
+
+
+@pytest.mark.parametrize("attempt", [BILLED, FREED])
+@pytest.mark.parametrize("outcome", [*RETRIED, Outcome.REFUSED, Outcome.NOT_SENT, Outcome.UNKNOWN, *RESOLVED])
+def test_an_unpaid_answer_and_a_second_resolution_do_not_outweigh_the_first(
+    attempt: AttemptFacts, outcome: Outcome
+) -> None:
+    assert resolve(attempt, JOB, ending(outcome), again) is None
+
+
+@pytest.mark.parametrize("kind", sorted(RESOLVED))
+def test_an_image_after_a_resolution_is_the_result_of_the_job_that_failed_by_it(kind: str) -> None:
+    job = replace(JOB, state=JobState.FAILED, error_kind=kind)
+    found = change(FREED, job, ending(Outcome.SUCCEEDED))
+    assert (found.state, found.surplus) == (JobState.SUCCEEDED, False)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.HELD])
+def test_an_image_after_a_resolution_withdraws_the_repeat(state: JobState) -> None:
+    assert (
+        change(FREED, replace(JOB, state=state, attempts=2), ending(Outcome.SUCCEEDED)).state is JobState.SUCCEEDED
+    )
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.REFUSED, JobState.CANCELLED])
+def test_an_image_after_a_resolution_is_surplus_where_the_job_ended_otherwise(state: JobState) -> None:
+    found = change(BILLED, replace(JOB, state=state, error_kind="server_error"), ending(Outcome.SUCCEEDED))
+    assert (found.state, found.surplus) == (state, True)
+
+
+def test_an_answer_without_a_price_leaves_the_amount_that_the_books_named() -> None:
+    priced = as_charged(BILLED, ending(Outcome.SUCCEEDED, cost=UNPRICED))
+    found = change(BILLED, JOB, priced)
+    assert (priced.cost, found.charged_nano, found.money) == (None, CEILING, Money())
+    assert as_charged(FREED, ending(Outcome.SUCCEEDED, cost=UNPRICED)).cost is UNPRICED
+    assert change(FREED, JOB, ending(Outcome.SUCCEEDED, cost=UNPRICED)).money == Money(0, CEILING, 0)
+
+
+@pytest.mark.parametrize(("before", "state"), [(CEILING, JobState.QUEUED), (CEILING + 1, JobState.HELD)])
+def test_a_doubt_is_held_where_its_repeat_would_start_above_the_wall_for_doubts(
+    before: int, state: JobState
+) -> None:
+    job = replace(JOB, retry_unknown=9, batch_possible_nano=before, max_possible_nano=2 * CEILING)
+    assert change(OPEN, job, ending(Outcome.UNKNOWN)).state is state
+
+
 @pytest.mark.parametrize(
     ("what", "new_key"),
     [
@@ -228,7 +296,7 @@ def test_the_key_changes_only_when_the_endpoint_itself_has_answered(what: Ending
 
 
 @given(
-    attempt=st.sampled_from([OPEN, DOUBT]),
+    attempt=st.sampled_from([OPEN, DOUBT, BILLED, FREED]),
     state=st.sampled_from(list(JobState)),
     outcome=st.sampled_from(list(Outcome)),
     cost=st.sampled_from([None, PRICED, UNPRICED]),
@@ -251,7 +319,7 @@ def test_money_is_neither_made_nor_lost_and_final_states_never_move(
     cancelled: bool,
     decision: object,
 ) -> None:
-    held = attempt.ceiling_nano if attempt.outcome else 0
+    held = attempt.ceiling_nano if attempt.outcome is Outcome.UNKNOWN else 0
     job = replace(
         JOB,
         state=state,
@@ -260,15 +328,15 @@ def test_money_is_neither_made_nor_lost_and_final_states_never_move(
         batch_cancelled=cancelled,
         possible_nano=held + doubts * CEILING,
     )
-    found = resolve(attempt, job, ending(outcome, cost=cost, account_trouble=trouble), decision)  # type: ignore[arg-type]
+    what = as_charged(attempt, ending(outcome, cost=cost, account_trouble=trouble))
+    found = resolve(attempt, job, what, decision)  # type: ignore[arg-type]
     if found is None:
-        assert attempt.outcome is Outcome.UNKNOWN
-        assert outcome is Outcome.UNKNOWN
+        assert outcome is Outcome.UNKNOWN or attempt.outcome in RESOLVED
         return
     # What was reserved or possible for the attempt before is gone, what is possible now has come.
     assert found.money.reserved == (0 if attempt.outcome else -CEILING)
     assert found.money.possible == found.possible_nano - held
-    assert found.money.confirmed == (found.charged_nano or 0)
+    assert found.money.confirmed == (found.charged_nano or 0) - (attempt.charged_nano or 0)
     assert found.possible_nano in (0, CEILING)
     if state not in UNFINISHED and state is not JobState.HELD:
         assert found.state is state
