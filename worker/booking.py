@@ -8,7 +8,7 @@ keyed by the attempt.
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 
 from jobs.catalogue.prices import PriceBook
 from jobs.events import tell
-from jobs.ledger import control, limits
+from jobs.ledger import clock, control, limits
 from jobs.ledger.admission import Admitted
 from jobs.ledger.endings import Ending, JobFacts, StoredImage
 from jobs.ledger.engine import Ledger
@@ -53,9 +53,8 @@ class Booking:
 
     def book(self, answers: Sequence[Answer], admitted: Mapping[str, Admitted], parts: Path) -> Settled:
         """Publish and settle answers whose parts are in the folder `parts`. The caller owns them in the spool."""
-        today = datetime.now(UTC).date()
         stored = self._publish(answers, admitted, parts)
-        priced = [self._ending(one, admitted[one.attempt_id], stored, today) for one in answers]
+        priced = [self._ending(one, admitted[one.attempt_id], stored) for one in answers]
         self._learn(answers, admitted)
         self._pause_endpoint(answers)
         endings = [ending for ending, _ in priced]
@@ -84,9 +83,9 @@ class Booking:
         return stored
 
     def _ending(
-        self, answer: Answer, job: Admitted, stored: Mapping[str, tuple[StoredImage, ...]], today: date
+        self, answer: Answer, job: Admitted, stored: Mapping[str, tuple[StoredImage, ...]]
     ) -> tuple[Ending, _Alarm | None]:
-        cost, reason = self._price(answer, job, today)
+        cost, reason = self._price(answer, job)
         ending = Ending(
             attempt_id=answer.attempt_id,
             outcome=answer.outcome,
@@ -106,16 +105,18 @@ class Booking:
         )
         return ending, _Alarm(job.batch_id, reason) if reason else None
 
-    def _price(self, answer: Answer, job: Admitted, today: date) -> tuple[Cost | None, str | None]:
-        """What the attempt costs, and why the price is an alarm if it is one. Unbilled outcomes cost nothing."""
+    def _price(self, answer: Answer, job: Admitted) -> tuple[Cost | None, str | None]:
+        """What the attempt costs, and why the price is an alarm if it is one. Unbilled outcomes cost nothing.
+        The price is that of the day on which the call was admitted, however late its answer is booked."""
         if answer.outcome not in CHARGED and not (answer.outcome is Outcome.REFUSED and answer.usage):
             return None, None
+        day = date.fromisoformat(clock.utc_day(job.admitted_at))
         request = msgspec.json.decode(job.request)
         asked = _as_answered(request, answer.facts)
         received = answer.facts.get("items", len(answer.images))
-        cost = price_answer(self._book, today, asked, answer.usage, received, ceiling_nano=job.ceiling_nano)
+        cost = price_answer(self._book, day, asked, answer.usage, received, ceiling_nano=job.ceiling_nano)
         if isinstance(cost, UsageRejected):
-            return post_ceiling(self._book, today, request, job.ceiling_nano), f"{job.custom_id}: {cost.reason}"
+            return post_ceiling(self._book, day, request, job.ceiling_nano), f"{job.custom_id}: {cost.reason}"
         if cost.total_nano is not None and cost.total_nano > job.ceiling_nano:
             return cost, f"{job.custom_id}: cost {cost.total_nano} nano-dollars, reserved were {job.ceiling_nano}"
         return cost, None

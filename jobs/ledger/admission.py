@@ -1,29 +1,31 @@
 """Admission: the one transaction after which a call may be made, and without which none is.
 
-It claims due jobs of a batch, takes rate-limit permits, reserves the ceiling price against the budget, and writes
+It claims due jobs of a batch, takes rate-limit permits, reserves the ceiling price against every budget, and writes
 one open attempt per call. Called by the executor; only after its commit may a socket open. Locks are taken in
-the order worker, batch, endpoint, budget, rate limits, jobs, tallies; whatever else changes jobs or a budget locks
-the batch first.
+the order worker, batch, endpoint, budgets, rate limits, jobs, tallies; whatever else changes jobs or a batch's
+budget locks the batch first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, or_, select, update
 
 from jobs.ids import new_attempt_id
 from jobs.ledger import clock
+from jobs.ledger.budgets import Budget, Scope, tagged
 from jobs.ledger.engine import AnyRow, upsert_adding
+from jobs.ledger.funds import Funds, hold
 from jobs.ledger.limits import lock_limits, read_pause, save_limits
-from jobs.ledger.schema import attempts, batches, budgets, job_tallies, jobs, workers
+from jobs.ledger.schema import attempts, batches, job_tallies, jobs, tag_sets, workers
 from jobs.pacing import Caps, Limits, take, wait_ms, with_caps
 from jobs.states import BatchState, JobState
 
 LEASE_MS = 60_000
 """A worker whose heartbeat is older is dead to everybody, itself included."""
-_NO_CAP_NANO = 2**63 - 1
+_FREED_SOON_MS = 500
+"""Calls in flight may free some of a full budget: ask again then."""
 
 
 class WorkerFenced(Exception):
@@ -48,6 +50,7 @@ class Admitted:
     request: str
     idempotency_key: str
     ceiling_nano: int
+    admitted_at: int
     deadline_at: int
 
 
@@ -56,7 +59,8 @@ class Wait:
     """Why nothing (more) was admitted. `for_ms` is how long to wait before asking again, if known."""
 
     reason: str
-    """done, not_due, rate_limit, budget, batch_paused, endpoint_paused, model_paused, batch_closed"""
+    """done, not_due, rate_limit, budget (the batch's own), shared_budget, batch_paused, endpoint_paused,
+    model_paused, batch_closed"""
     message: str
     for_ms: int | None = None
 
@@ -91,18 +95,17 @@ def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admissi
     models = _queued_models(tx, batch_id)
     if not models:
         return Admission([], _NOTHING_QUEUED)
-    room_nano = _room(tx, batch_id)
+    funds = hold(tx, batch_id)
     claimed: list[AnyRow] = []
     waits: list[Wait] = []
     for left, model in zip(range(len(models), 0, -1), models, strict=True):
         share = -(-(most - len(claimed)) // left)
-        rows, wait = _claim(tx, claimer, batch_id, model, share, room_nano - _ceilings(claimed))
+        rows, wait = _claim(tx, claimer, batch_id, model, share, funds)
         claimed += rows
         if wait:
             waits.append(wait)
-    if claimed:
-        _reserve(tx, batch_id, _ceilings(claimed))
-    admitted = _open_attempts(tx, claimer, batch_id, claimed)
+    funds.reserve()
+    admitted = _open_attempts(tx, claimer, batch_id, claimed, funds.now)
     return Admission(admitted, None if len(admitted) == most else _most_telling(waits))
 
 
@@ -126,6 +129,7 @@ def read_admitted(tx: Connection, attempt_ids: Sequence[str]) -> dict[str, Admit
             request=row.request,
             idempotency_key=f"{row.batch_id}-{row.row}-{row.key_number}",
             ceiling_nano=row.ceiling_nano,
+            admitted_at=row.admitted_at,
             deadline_at=row.deadline_at,
         )
         for row in tx.execute(statement)
@@ -166,9 +170,9 @@ def _queued_models(tx: Connection, batch_id: str) -> Sequence[str]:
 
 
 def _claim(
-    tx: Connection, claimer: Claimer, batch_id: str, model: str, most: int, room_nano: int
+    tx: Connection, claimer: Claimer, batch_id: str, model: str, most: int, funds: Funds
 ) -> tuple[Sequence[AnyRow], Wait | None]:
-    """Due jobs of one model that the budget holds, with permits taken, and why there were not `most` of them."""
+    """Due jobs of one model that every budget holds, with permits taken, and why there were not `most` of them."""
     limits, paused = lock_limits(tx, claimer.endpoint, model)
     if paused:
         return [], Wait("model_paused", f"{model}: {paused.kind}: {paused.message}")
@@ -177,17 +181,42 @@ def _claim(
     blocked_ms = wait_ms(in_force, now)
     if blocked_ms:
         return [], Wait("rate_limit", f"rate limit on {model}", blocked_ms)
-    rows = _due(tx, batch_id, model, now, most)
     # Before the permits: a call that no money is left for must not use up those of other batches.
-    funded = _funded(rows, room_nano)
+    funded, full = _fund(tx, batch_id, model, now, most, funds)
     granted, spent = take(in_force, now, [(row.n, row.tokens) for row in funded])
     if granted:
         save_limits(tx, claimer.endpoint, model, _without_caps(spent, limits))
     if granted < len(funded):
+        funds.give_back(funded[granted:])
         return funded[:granted], Wait("rate_limit", f"rate limit on {model}", wait_ms(spent, now))
-    if len(funded) < len(rows):
-        return funded, Wait("budget", "the budget does not hold the next call's ceiling price")
-    return rows, _not_due(tx, batch_id, model, now) if len(rows) < most else None
+    if full:
+        return funded, _full_wait(full, funds)
+    return funded, _not_due(tx, batch_id, model, now) if len(funded) < most else None
+
+
+def _fund(
+    tx: Connection, batch_id: str, model: str, now: int, most: int, funds: Funds
+) -> tuple[list[AnyRow], Budget | None]:
+    """Due jobs in order, as far as there is money, and the budget for which there are less than `most`. The jobs of
+    a tag whose budget is full are passed over; any other budget that does not hold the next job ends it."""
+    funded: list[AnyRow] = []
+    full_tags: list[Budget] = []
+    while True:
+        rows = _due(tx, batch_id, model, now, most - len(funded), [row.row for row in funded], full_tags)
+        more, full = funds.fund(rows)
+        funded += more
+        if full is None:
+            return funded, full_tags[-1] if full_tags and len(funded) < most else None
+        if full.scope is not Scope.TAG:
+            return funded, full
+        full_tags.append(full)
+
+
+def _full_wait(full: Budget, funds: Funds) -> Wait:
+    if full.scope is Scope.BATCH:
+        return Wait("budget", "the budget does not hold the next call's ceiling price")
+    message = f"the budget {full.name} does not hold the next call's ceiling price"
+    return Wait("shared_budget", message, _FREED_SOON_MS if funds.may_be_freed(full) else None)
 
 
 def _without_caps(spent: Limits, known: Limits) -> Limits:
@@ -200,23 +229,33 @@ def _without_caps(spent: Limits, known: Limits) -> Limits:
     )
 
 
-def _due(tx: Connection, batch_id: str, model: str, now: int, most: int) -> Sequence[AnyRow]:
-    """The next due jobs in manifest order, locked; rows another worker is claiming are passed over."""
+def _due(
+    tx: Connection,
+    batch_id: str,
+    model: str,
+    now: int,
+    most: int,
+    taken: Sequence[int],
+    full_tags: Sequence[Budget],
+) -> Sequence[AnyRow]:
+    """The next due jobs in manifest order, locked, without those taken already or with a full tag; rows another
+    worker is claiming are passed over."""
     columns = (jobs.c.row, jobs.c.custom_id, jobs.c.model, jobs.c.n, jobs.c.request, jobs.c.tokens)
-    counters = (jobs.c.ceiling_nano, jobs.c.attempts, jobs.c.key_number)
-    statement = (
-        select(*columns, *counters)
-        .where(
-            jobs.c.batch_id == batch_id,
-            jobs.c.model == model,
-            jobs.c.state == JobState.QUEUED,
-            jobs.c.due_at <= now,
-        )
-        .order_by(jobs.c.due_at, jobs.c.row)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
-    return tx.execute(statement).all()
+    counters = (jobs.c.ceiling_nano, jobs.c.attempts, jobs.c.key_number, jobs.c.tag_set)
+    statement = next_jobs(select(*columns, *counters), batch_id, model, full_tags).where(jobs.c.due_at <= now)
+    if taken:
+        statement = statement.where(jobs.c.row.not_in(taken))
+    return tx.execute(statement.limit(most).with_for_update(skip_locked=True, of=jobs)).all()
+
+
+def next_jobs(columns: Select[Any], batch_id: str, model: str, full_tags: Sequence[Budget]) -> Select[Any]:
+    """The order in which queued jobs of one model are admitted, those with a full tag left out."""
+    mine = (jobs.c.batch_id == batch_id, jobs.c.model == model, jobs.c.state == JobState.QUEUED)
+    statement = columns.where(*mine).order_by(jobs.c.due_at, jobs.c.row)
+    if not full_tags:
+        return statement
+    theirs = select(tag_sets.c.id).where(or_(*(tagged(one.key) for one in full_tags)))
+    return statement.where(jobs.c.tag_set.not_in(theirs))
 
 
 def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait:
@@ -231,37 +270,14 @@ def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait:
     return _NOTHING_QUEUED if first is None else Wait("not_due", "waiting for a retry's due time", first - now)
 
 
-def _room(tx: Connection, batch_id: str) -> int:
-    """What may still be reserved, in nano-dollars. The budget is locked from here on."""
-    mine = (budgets.c.scope == "batch", budgets.c.key == batch_id)
-    budget = tx.execute(select(budgets).where(*mine).with_for_update()).one()
-    if budget.cap_nano is None:
-        return _NO_CAP_NANO
-    return int(budget.cap_nano - budget.confirmed_nano - budget.possible_nano - budget.reserved_nano)
-
-
-def _funded(rows: Sequence[AnyRow], room_nano: int) -> Sequence[AnyRow]:
-    """As many of the jobs, in order, as there is room for their ceilings."""
-    sums = accumulate(row.ceiling_nano for row in rows)
-    return rows[: sum(1 for sum_nano in sums if sum_nano <= room_nano)]
-
-
-def _ceilings(rows: Sequence[AnyRow]) -> int:
-    return sum(row.ceiling_nano for row in rows)
-
-
-def _reserve(tx: Connection, batch_id: str, sum_nano: int) -> None:
-    mine = (budgets.c.scope == "batch", budgets.c.key == batch_id)
-    tx.execute(update(budgets).where(*mine).values(reserved_nano=budgets.c.reserved_nano + sum_nano))
-
-
-def _open_attempts(tx: Connection, claimer: Claimer, batch_id: str, claimed: list[AnyRow]) -> list[Admitted]:
+def _open_attempts(
+    tx: Connection, claimer: Claimer, batch_id: str, claimed: list[AnyRow], now: int
+) -> list[Admitted]:
     if not claimed:
         return []
-    now = clock.now(tx)
-    admitted = [_admitted(batch_id, job, now + claimer.deadline_ms) for job in claimed]
+    admitted = [_admitted(batch_id, job, now, now + claimer.deadline_ms) for job in claimed]
     _start(tx, batch_id, [job.row for job in claimed], now)
-    tx.execute(insert(attempts), [_attempt_row(claimer, one, now) for one in admitted])
+    tx.execute(insert(attempts), [_attempt_row(claimer, one) for one in admitted])
     moved: dict[str, int] = {}
     for one in admitted:
         moved[one.model] = moved.get(one.model, 0) + 1
@@ -290,7 +306,7 @@ def _start(tx: Connection, batch_id: str, rows: list[int], now: int) -> None:
     )
 
 
-def _admitted(batch_id: str, job: AnyRow, deadline_at: int) -> Admitted:
+def _admitted(batch_id: str, job: AnyRow, now: int, deadline_at: int) -> Admitted:
     return Admitted(
         attempt_id=new_attempt_id(),
         batch_id=batch_id,
@@ -302,11 +318,12 @@ def _admitted(batch_id: str, job: AnyRow, deadline_at: int) -> Admitted:
         request=job.request,
         idempotency_key=f"{batch_id}-{job.row}-{job.key_number}",
         ceiling_nano=job.ceiling_nano,
+        admitted_at=now,
         deadline_at=deadline_at,
     )
 
 
-def _attempt_row(claimer: Claimer, one: Admitted, now: int) -> dict[str, Any]:
+def _attempt_row(claimer: Claimer, one: Admitted) -> dict[str, Any]:
     return {
         "id": one.attempt_id,
         "batch_id": one.batch_id,
@@ -315,16 +332,17 @@ def _attempt_row(claimer: Claimer, one: Admitted, now: int) -> dict[str, Any]:
         "worker_id": claimer.worker_id,
         "endpoint": claimer.endpoint,
         "model": one.model,
-        "admitted_at": now,
+        "admitted_at": one.admitted_at,
         "deadline_at": one.deadline_at,
         "ceiling_nano": one.ceiling_nano,
     }
 
 
 def _most_telling(waits: Sequence[Wait]) -> Wait | None:
-    """The budget's, since it needs a person; else the one that ends first; else any that still has jobs."""
+    """The one that ends first, since more can be admitted then; else the budget's, which needs a person; else any
+    that still has jobs."""
 
-    def rank(wait: Wait) -> tuple[bool, bool, bool, int]:
-        return wait.reason != "budget", wait.for_ms is None, wait.reason == "done", wait.for_ms or 0
+    def rank(wait: Wait) -> tuple[bool, int, bool, bool]:
+        return wait.for_ms is None, wait.for_ms or 0, wait.reason != "budget", wait.reason == "done"
 
     return min(waits, key=rank, default=None)

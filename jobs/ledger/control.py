@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, case, func, select, update
 
 from jobs.ledger import clock
+from jobs.ledger.budgets import Scope, set_cap
 from jobs.ledger.engine import upsert_adding
 from jobs.ledger.schema import batches, budgets, job_tallies, jobs
 from jobs.ledger.settlement import close_finished
@@ -33,8 +34,7 @@ def stop_at_budget(tx: Connection, batch_id: str) -> bool:
 
 
 def set_budget(tx: Connection, batch_id: str, cap_nano: int | None) -> None:
-    mine = (budgets.c.scope == "batch", budgets.c.key == batch_id)
-    tx.execute(update(budgets).where(*mine).values(cap_nano=cap_nano))
+    set_cap(tx, Scope.BATCH, batch_id, cap_nano)
 
 
 def cancel(tx: Connection, batch_id: str) -> int:

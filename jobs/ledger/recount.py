@@ -3,6 +3,7 @@
 Slow on purpose, and independent of the code that keeps the totals. Called by `imagemill db check` and by tests.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from jobs.ledger.schema import attempts, batches, charges, images, jobs
 
 _DAY_MS = 86_400_000
 _MOST_JOBS = 20
+_NOTHING = (0, 0, 0)
 Figures = Mapping[tuple[str, ...], tuple[int, ...]]
 
 
@@ -47,14 +49,37 @@ def _batch_sizes(tx: Connection) -> Iterator[str]:
 
 
 def _budget_sums(tx: Connection) -> Iterator[str]:
-    kept = schema.budgets
+    """Each budget against the attempts it covers; what holds the cap of every day or month has no sums."""
+    kept = tx.execute(select(schema.budgets).order_by(schema.budgets.c.scope, schema.budgets.c.key)).all()
+    by_batch, by_day = _money_by(tx, attempts.c.batch_id), _money_by(tx, _day(attempts.c.admitted_at))
+    by_tags = _money_by(tx, schema.tag_sets.c.tags) if any(row.scope == "tag" for row in kept) else {}
+    for row in kept:
+        match row.scope:
+            case "batch":
+                counted = [by_batch.get(row.key, _NOTHING)]
+            case "tag":
+                name, _, value = row.key.partition("=")
+                counted = [sums for tags, sums in by_tags.items() if json.loads(tags).get(name) == value]
+            case _:
+                counted = [sums for day, sums in by_day.items() if _iso(day).startswith(row.key)]
+        total = tuple(map(sum, zip(_NOTHING, *counted, strict=True)))
+        sums = (row.confirmed_nano, row.possible_nano, row.reserved_nano)
+        if sums != total:
+            yield f"budget {row.scope} {row.key}: kept {sums}, counted {total}"
+
+
+def _money_by(tx: Connection, key: ColumnElement[Any]) -> dict[str, tuple[int, ...]]:
+    """{key: (confirmed, possible, reserved)} of all attempts."""
     charged = func.sum(func.coalesce(attempts.c.charged_nano, 0))
     possible = func.sum(attempts.c.possible_nano)
     reserved = func.sum(case((attempts.c.outcome.is_(None), attempts.c.ceiling_nano), else_=0))
-    counted = select(attempts.c.batch_id, charged, possible, reserved).group_by(attempts.c.batch_id)
-    sums = (kept.c.confirmed_nano, kept.c.possible_nano, kept.c.reserved_nano)
-    held = select(kept.c.key, *sums).where(kept.c.scope == "batch")
-    yield from _compare("budget", _figures(tx, held, 1), _figures(tx, counted, 1))
+    statement = (
+        select(key, charged, possible, reserved)
+        .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
+        .join(schema.tag_sets, schema.tag_sets.c.id == jobs.c.tag_set)
+        .group_by(key)
+    )
+    return {str(row[0]): tuple(int(number) for number in row[1:]) for row in tx.execute(statement)}
 
 
 def _attempt_sums(tx: Connection) -> Iterator[str]:

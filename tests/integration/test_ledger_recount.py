@@ -38,9 +38,9 @@ def used_ledger(ledger: Ledger) -> None:
 WRONG: list[tuple[Any, str, str]] = [
     (schema.job_tallies, "jobs", "jobs b_"),
     (schema.batches, "jobs", "jobs of batch b_"),
-    (schema.budgets, "confirmed_nano", "budget b_"),
-    (schema.budgets, "possible_nano", "budget b_"),
-    (schema.budgets, "reserved_nano", "budget b_"),
+    (schema.budgets, "confirmed_nano", "budget batch b_"),
+    (schema.budgets, "possible_nano", "budget batch b_"),
+    (schema.budgets, "reserved_nano", "budget batch b_"),
     (schema.attempt_tallies, "attempts", "attempts b_"),
     (schema.attempt_tallies, "images", "attempts b_"),
     (schema.attempt_tallies, "charged_nano", "attempts b_"),

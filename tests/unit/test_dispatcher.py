@@ -16,7 +16,7 @@ DONE = Wait("done", "nothing is queued")
 
 
 def admitted(count: int) -> list[Admitted]:
-    return [Admitted(f"a{n}", "b", n, str(n), 1, "m", 1, "{}", "k", 1, 0) for n in range(count)]
+    return [Admitted(f"a{n}", "b", n, str(n), 1, "m", 1, "{}", "k", 1, 0, 0) for n in range(count)]
 
 
 class Bench:
