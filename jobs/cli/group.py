@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
     },
     "Keep house": {
         "doctor": Entry("jobs.cli.doctor:doctor", "check this machine, the database, the endpoint's settings"),
+        "metrics": Entry("jobs.cli.metrics:metrics", "gauges of the whole ledger, for Prometheus"),
         "config": Entry("jobs.cli.config:config", "every setting, its value and where it came from"),
         "db": Entry("jobs.cli.database:db", "upgrade, check or find the database"),
         "simulate": Entry("worker.simulator.__main__:command", "an endpoint to try things on; costs nothing"),
