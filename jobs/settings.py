@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     allow_private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="hosts that image URLs may name although they are private or plain http, comma-separated"
     )
+    billed_errors: str = Field(
+        "off",
+        pattern=r"^(off|on|[1-5]\d\d(,[1-5]\d\d)*)$",
+        description="error answers that may have been billed: off, on (408, 409, 5xx, stream errors) or statuses",
+    )
+    operator: str | None = Field(None, min_length=1, max_length=200, description="who you are in `imagemill acts`")
     prices: Path | None = Field(None, description="price file laid over the built-in price book")
     requests_per_minute: int | None = Field(
         None, ge=1, description="stated limit, per model, for all workers together"
@@ -87,6 +93,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def billed_statuses(self) -> frozenset[int]:
+        """Statuses whose errors may have been billed; 200 stands for an error event within a stream."""
+        if self.billed_errors == "on":
+            return frozenset({200, 408, 409, *range(500, 600)})
+        return frozenset(map(int, self.billed_errors.split(","))) if self.billed_errors != "off" else frozenset()
 
     @property
     def ledger_url(self) -> str:

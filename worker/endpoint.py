@@ -9,7 +9,7 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Collection, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import ContextVar
@@ -96,7 +96,8 @@ class Endpoint:
 
     `spool` holds the part files, `disk` is the pool that decodes and writes them. A call ends within
     `longest_s`. `allow_private_hosts`: hosts (`host` or `host:port`) that image URLs may name although they are
-    private or plain http. Raises UsageError for a base URL or a key that cannot work.
+    private or plain http. `may_bill`: statuses whose errors this API may bill. Raises UsageError for a base URL or a
+    key that cannot work.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Endpoint:
         spool: Spool,
         disk: Executor,
         allow_private_hosts: Iterable[str] = (),
+        may_bill: Collection[int] = (),
         read_timeout_s: float = 600.0,
         deadline_s: float = 900.0,
         download_s: float = 120.0,
@@ -121,6 +123,7 @@ class Endpoint:
         self._spool = spool
         self._disk = Disk(disk)
         self._deadline_s = deadline_s
+        self._may_bill = may_bill
         self._max_image_bytes = max_image_bytes
         self._proxy = proxy
         self._tls = tls or httpx.create_ssl_context()
@@ -165,9 +168,9 @@ class Endpoint:
         async with asyncio.timeout(self._deadline_s):
             reply = await self._exchange(call, wire, parts)
         if isinstance(reply, ApiError):
-            return answer_of_error(call, wire.head, reply, self._key)
+            return answer_of_error(call, wire.head, reply, self._key, self._may_bill)
         if reply.error is not None and not reply.items:
-            return answer_of_error(call, wire.head, error_in(reply), self._key)
+            return answer_of_error(call, wire.head, error_in(reply), self._key, self._may_bill)
         return answer_of_images(call, wire.head, reply, await self._images(reply, parts))
 
     async def _exchange(self, call: Call, wire: _Wire, parts: Parts) -> Decoded | ApiError:

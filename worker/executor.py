@@ -223,6 +223,7 @@ class Executor:
             deadline_s=chosen.deadline_s,
             download_s=_DOWNLOAD_S,
             allow_private_hosts=chosen.allow_private_hosts,
+            may_bill=chosen.billed_statuses,
             spool=self.spool,
             disk=self._disk,
         )

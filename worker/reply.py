@@ -3,7 +3,7 @@
 Pure. The endpoint client calls one of the three functions at the end of each call.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -61,8 +61,8 @@ def answer_of_images(call: Call, head: Head, reply: Decoded, received: Sequence[
     )
 
 
-def answer_of_error(call: Call, head: Head, error: ApiError, secret: str) -> Answer:
-    """An answer that reports an error. `secret` is the API key, which must not be kept."""
+def answer_of_error(call: Call, head: Head, error: ApiError, secret: str, may_bill: Collection[int] = ()) -> Answer:
+    """An answer that reports an error. `secret`, the API key, must not be kept; `may_bill` is that of `judge`."""
     told = head.told()
     verdict = judge(
         head.status,
@@ -70,6 +70,7 @@ def answer_of_error(call: Call, head: Head, error: ApiError, secret: str) -> Ans
         model=call.model,
         should_retry=told.should_retry,
         told_to_wait=told.rate.retry_after_s is not None,
+        may_bill=may_bill,
         secret=secret,
     )
     return Answer(

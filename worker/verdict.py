@@ -5,7 +5,7 @@ words of the message, then the HTTP status. Whatever nobody answered for certain
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
@@ -95,15 +95,19 @@ def judge(
     model: str,
     should_retry: bool | None = None,
     told_to_wait: bool = False,
+    may_bill: Collection[int] = (),
     secret: str = "",
 ) -> Verdict:
     """The verdict on an answer that reports an error.
 
     `status` is 200 for an error event inside a stream. `told_to_wait` says that the headers carry a
-    Retry-After. `secret` is the API key, which must not be kept. x-should-retry overrides `retryable`.
+    Retry-After. `may_bill` names statuses whose errors this endpoint may bill all the same: such an answer is a
+    doubt. `secret` is the API key, which must not be kept. x-should-retry overrides `retryable`.
     """
     cause = next(_causes(status, error, told_to_wait))
     verdict = _verdict(cause, status, error, model, secret)
+    if status in may_bill and cause in (Cause.FAULT, Cause.REQUEST):
+        verdict = replace(verdict, outcome=Outcome.UNKNOWN)
     if should_retry is None or verdict.pause is not None:
         return verdict
     return replace(verdict, retryable=should_retry)

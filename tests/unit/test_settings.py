@@ -114,3 +114,16 @@ def test_a_file_that_is_no_toml_is_a_mistake_with_its_name(folder: Path) -> None
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().in_flight = 3
+
+
+@pytest.mark.parametrize(
+    ("said", "statuses"), [("off", set()), ("on", {200, 408, 409, *range(500, 600)}), ("400,500", {400, 500})]
+)
+def test_errors_that_may_be_billed_are_said_by_a_word_or_by_their_statuses(said: str, statuses: set[int]) -> None:
+    assert load_settings(billed_errors=said).billed_statuses == statuses
+
+
+@pytest.mark.parametrize("said", ["", "yes", "600", "500;501", "500,"])
+def test_other_words_for_errors_that_may_be_billed_are_refused(said: str) -> None:
+    with pytest.raises(UsageError, match="IMAGEMILL_BILLED_ERRORS"):
+        load_settings(billed_errors=said)

@@ -199,3 +199,33 @@ def test_no_body_raises_and_nothing_is_called_a_success(status: int, data: bytes
 def test_no_shape_of_error_raises(status: int, document: dict[str, Any]) -> None:
     got = verdict(status, json.dumps(document).encode())
     assert len(got.error_message) <= 500
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 502])
+def test_an_error_that_this_endpoint_may_bill_is_a_doubt(status: int) -> None:
+    error = ApiError(type="server_error", message="it broke", from_api=True)
+    assert judge(status, error, model="m").outcome is Outcome.ERRORED
+    told = judge(status, error, model="m", may_bill={408, 409, 500, 502})
+    assert (told.outcome, told.error_kind, told.retryable) == (Outcome.UNKNOWN, "server_error", True)
+
+
+def test_a_rejected_request_is_a_doubt_only_where_its_status_is_named() -> None:
+    error = ApiError(code="invalid_value", message="no such size", from_api=True)
+    assert judge(400, error, model="m", may_bill={500}).outcome is Outcome.REJECTED
+    assert judge(400, error, model="m", may_bill={400}).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "outcome"),
+    [
+        (400, "moderation_blocked", Outcome.REFUSED),
+        (400, "billing_hard_limit_reached", Outcome.REJECTED),
+        (429, "rate_limit_exceeded", Outcome.THROTTLED),
+        (503, "server_is_overloaded", Outcome.THROTTLED),
+    ],
+)
+def test_what_was_answered_before_any_work_is_no_doubt_whatever_the_endpoint_may_bill(
+    status: int, code: str, outcome: Outcome
+) -> None:
+    error = ApiError(code=code, message="no", from_api=True)
+    assert judge(status, error, model="m", may_bill={400, 429, 503}).outcome is outcome
