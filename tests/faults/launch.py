@@ -8,21 +8,22 @@ without arguments before the command starts. A name that does not exist any more
 
 import importlib
 import json
+import pkgutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
+from jobs import ledger
 from jobs.cli import main as imagemill
 from jobs.ledger import clock
-
-_LEASE_READERS = ("admission", "recovery", "figures", "health")
 
 
 def tenfold_clock() -> dict[str, float]:
     """Constants under which leases, beats, sweeps and polls run ten times as fast."""
-    leases = {f"jobs.ledger.{module}:LEASE_MS": 6_000.0 for module in _LEASE_READERS}
+    modules = [importlib.import_module(f"jobs.ledger.{one.name}") for one in pkgutil.iter_modules(ledger.__path__)]
+    leases = {f"{module.__name__}:LEASE_MS": 6_000.0 for module in modules if hasattr(module, "LEASE_MS")}
     return leases | {
         "jobs.ledger.recovery:SWEEP_EVERY_MS": 1_500,
         "worker.sweep:BEAT_EVERY_S": 1.0,
