@@ -4,7 +4,6 @@ Called by `read` with decoded text. Honours `sep=` lines, finds the delimiter in
 and reports what Excel did to ids and parameters instead of sending it.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -17,6 +16,7 @@ from jobs.manifest.header import FieldType, Plan, read_header, sep_line, sniff_d
 from jobs.manifest.options import ManifestOptions
 from jobs.manifest.records import Lines, Record, records
 from jobs.manifest.rows import Complaint, Problem, Row, error, place, warning
+from jobs.manifest.strictjson import BadLine, parse_line
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _CACHED_CHARS = 200
@@ -152,9 +152,10 @@ def _boolean(cell: str) -> bool | str:
 
 
 def _object(cell: str) -> Any:
+    """As strictly as a line of JSON: NaN would be sent as null, and of a key that stands twice one value."""
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
+        return parse_line(cell.encode("utf-8", "surrogatepass"))
+    except BadLine:
         return cell
 
 

@@ -54,7 +54,7 @@ def test_rows_are_counted_apart_from_lines_and_bad_rows_count() -> None:
     assert entries[2].custom_id == "row-3"
 
 
-def test_only_the_byte_lf_ends_a_line() -> None:
+def test_c18_only_the_byte_lf_ends_a_line() -> None:
     prompt = "one\u2028two\u0085three\u2029four\x0bfive\x0csix"
     line = json.dumps({"prompt": prompt}, ensure_ascii=False).encode()
     assert "\u2028".encode() in line

@@ -71,6 +71,14 @@ def test_an_object_field_holds_json_or_stays_text() -> None:
     assert [row.request["svg"] for row in found] == [{"model": "m"}, "{"]
 
 
+@pytest.mark.parametrize(
+    "cell", ['{"a": NaN}', '{"a": 1, "a": 2}', '{"a": "\\u0000"}', '{"a":' * 30 + "1" + "}" * 30, '{"a": 1e999}']
+)
+def test_c18_an_object_in_a_cell_is_read_as_strictly_as_a_line(cell: str) -> None:
+    [row] = rows('prompt;svg\na;"{}"\n'.format(cell.replace('"', '""')))
+    assert row.request["svg"] == cell  # text, which the check refuses by name
+
+
 def test_empty_cells_are_absent() -> None:
     [row] = rows("id,prompt,n,brand\n,a,,\n", tag_columns=("brand",))
     assert (row.custom_id, row.request, row.tags) == ("row-1", {"prompt": "a"}, {})

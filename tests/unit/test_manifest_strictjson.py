@@ -58,6 +58,21 @@ REFUSED = [
     (b'{"a":' * 21 + b"1" + b"}" * 21, "too_deep"),
     (b"[" * 100_000, "too_deep"),
     (b'{"a":' * 100_000, "too_deep"),
+    (b'{"a": [' * 11 + b"]}" * 11, "too_deep"),
+    (b'{"": 1, "": 2}', "duplicate_key"),
+    (b'{"a": [NaN]}', "not_finite"),
+    (b"-NaN", "bad_json"),
+    (b'{"a": 1e400, "b": 1}', "not_finite"),
+    (b'{"a": ' + b"1" * 400 + b".0}", "not_finite"),
+    (b'{"a": 00}', "bad_json"),
+    (b'{"a": 1_000}', "bad_json"),
+    (b'{"a": "\x1b[2J"}', "bad_json"),
+    (b'{"a": "\xf4\x90\x80\x80"}', "bad_utf8"),
+    (b'{"a": "\xf0\x9f\x98"}', "bad_utf8"),
+    (b'{"a": "\\ud83d"}', "lone_surrogate"),
+    (b'{"a": "\\ud83d\\\\ude00"}', "lone_surrogate"),
+    ("{\u00a0}".encode(), "bad_json"),
+    ('{"a"\u2028: 1}'.encode(), "bad_json"),
 ]
 ACCEPTED = [
     (b"{}", {}),
@@ -75,13 +90,16 @@ ACCEPTED = [
     (b'{"a": "' + b"[{" * 50 + b'"}', {"a": "[{" * 50}),
     (b'{"a": "\\"[[[[[[[[[[[[[[[[[[[[[["}', {"a": '"' + "[" * 22}),
     (b"[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[]]", [[]] * 22),
+    (b'{"a": "\\u2028\\u0085"}', {"a": "\u2028\u0085"}),
+    ('{"a": "\u202e\ufeff\u200b"}'.encode(), {"a": "\u202e\ufeff\u200b"}),
+    (b'{"__proto__": {"a": 1}, "a": 1, "A": 1}', {"__proto__": {"a": 1}, "a": 1, "A": 1}),
     (b"3", 3),
     (b'"text"', "text"),
 ]
 
 
 @pytest.mark.parametrize(("line", "code"), REFUSED)
-def test_a_line_that_is_not_sound_is_refused_by_name(line: bytes, code: str) -> None:
+def test_c18_a_line_that_is_not_sound_is_refused_by_name(line: bytes, code: str) -> None:
     with pytest.raises(BadLine) as caught:
         parse_line(line)
     assert caught.value.complaint.code == code
@@ -89,7 +107,7 @@ def test_a_line_that_is_not_sound_is_refused_by_name(line: bytes, code: str) -> 
 
 
 @pytest.mark.parametrize(("line", "value"), ACCEPTED)
-def test_a_sound_line_is_read_whole(line: bytes, value: object) -> None:
+def test_c18_a_sound_line_is_read_whole(line: bytes, value: object) -> None:
     assert parse_line(line) == value
 
 
