@@ -42,6 +42,9 @@ class Child:
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
+    def __str__(self) -> str:
+        return f"imagemill {' '.join(self.start.arguments)} ({self.pid})"
+
     @property
     def exit_code(self) -> int | None:
         """None while it runs; minus the signal that ended it."""

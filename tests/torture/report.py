@@ -35,6 +35,7 @@ class Result:
     recovery_p99_s: float | None
     recovery_max_s: float | None
     closed_after_s: float | None
+    drained_after_s: float | None
     violations: list[str]
 
     def asdict(self) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def result(
         recovery_p99_s=percentile(times, 0.99),
         recovery_max_s=times[-1] if times else None,
         closed_after_s=log.closed_after_s,
+        drained_after_s=log.drained_after_s,
         violations=log.violations,
     )
 

@@ -26,7 +26,7 @@ class Verdict:
     billed: int
     confirmed: int
     billed_in_doubt: int
-    """What the endpoint billed of the calls that the ledger lists as unknown."""
+    """What the endpoint billed of the calls that the ledger counts as possible: unknown ones, and unpriced ones."""
 
     @property
     def difference(self) -> int:
@@ -37,7 +37,7 @@ class Verdict:
 def judge(ledger: Snapshot, journal: Sequence[dict[str, Any]], lots: Sequence[Lot]) -> Verdict:
     calls = {line["attempt_id"]: line["amount_nanodollars"] for line in journal if line["kind"] == "call"}
     written = {attempt["id"] for attempt in ledger.attempts}
-    doubts = [attempt["id"] for attempt in ledger.attempts if attempt["outcome"] == "unknown"]
+    doubts = [attempt["id"] for attempt in ledger.attempts if attempt["possible_nano"]]
     return Verdict(
         jobs=len(ledger.jobs),
         rows_lost=rows_lost(ledger, lots),
@@ -49,6 +49,17 @@ def judge(ledger: Snapshot, journal: Sequence[dict[str, Any]], lots: Sequence[Lo
         confirmed=sum(attempt["charged_nano"] or 0 for attempt in ledger.attempts),
         billed_in_doubt=sum(calls.get(one, 0) for one in doubts),
     )
+
+
+def differences(ledger: Snapshot, journal: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The attempts without doubt that were billed otherwise than the ledger says."""
+    billed = {line["attempt_id"]: line for line in journal if line["kind"] == "call"}
+    for attempt in ledger.attempts:
+        line = billed.get(attempt["id"], {"amount_nanodollars": 0, "fault": None})
+        amount, charged = line["amount_nanodollars"], attempt["charged_nano"] or 0
+        if not attempt["possible_nano"] and amount != charged:
+            told = f"{attempt['outcome']}, {attempt['error_kind']}, {attempt['error_message']}"
+            yield f"attempt {attempt['id']} ({told}): billed {amount} ({line['fault']}), charged {charged}"
 
 
 def rows_lost(ledger: Snapshot, lots: Sequence[Lot]) -> int:
