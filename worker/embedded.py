@@ -8,6 +8,7 @@ from jobs.catalogue.prices import PriceBook
 from jobs.ledger import figures
 from jobs.ledger.engine import Ledger
 from jobs.ledger.figures import Standing
+from jobs.ledger.waiting import stopped_by_budget, stopped_by_endpoint
 from jobs.settings import Settings
 from jobs.states import BatchState
 from worker.executor import Executor
@@ -29,7 +30,7 @@ def run_batch(
     """Work on the batch until it has ended, waits for a person, or `stop` is set; returns how it then stands.
 
     Whatever ends it, calls in flight are finished and settled first. `on_standing` is called a few times a second.
-    Raises DiskError when it ended because a disk failed.
+    Raises what broke it off: DiskError, SchemaMismatch, LedgerRestored.
     """
     executor = Executor(ledger, settings, book, only_batch=batch_id)
     timer = Timer(executor)
@@ -41,7 +42,7 @@ def run_batch(
             time.sleep(_LOOK_EVERY_S)
             now = _standing(ledger, batch_id, settings)
             on_standing(now)
-            if executor.disk_failed or _nothing_left_to_do(ledger, now, settings):
+            if executor.failure or _nothing_left_to_do(ledger, now, settings):
                 break
         executor.stop_admitting()
         while not executor.slots.wait_all_free(_LOOK_EVERY_S):
@@ -49,8 +50,8 @@ def run_batch(
     finally:
         executor.close()
         timer.close()
-    if executor.disk_failed:
-        raise executor.disk_failed
+    if executor.failure:
+        raise executor.failure
     last = _standing(ledger, batch_id, settings)
     on_standing(last)
     return last
@@ -67,4 +68,6 @@ def _nothing_left_to_do(ledger: Ledger, now: Standing, settings: Settings) -> bo
     if now.state in _ENDED:
         return True
     with ledger.read() as tx:
-        return figures.stopped_by_endpoint(tx, now.batch or "", settings.endpoint_url) is not None
+        batch_id = now.batch or ""
+        stopped = stopped_by_endpoint(tx, batch_id, settings.endpoint_url) or stopped_by_budget(tx, batch_id)
+        return stopped is not None

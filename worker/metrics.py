@@ -61,6 +61,7 @@ _MOST_BATCHES = 1_000
 _WAITS = {
     "rate_limit": "rate",
     "budget": "budget",
+    "shared_budget": "budget",
     "batch_paused": "paused",
     "endpoint_paused": "paused",
     "model_paused": "paused",

@@ -24,7 +24,7 @@ _SETTLED = (BatchState.DONE, BatchState.CANCELLED, BatchState.PAUSED)
 
 def exit_code(standing: "Standing") -> int:
     """0 all succeeded · 3 not all · 4 stopped by budget · 5 endpoint or account trouble."""
-    if standing.state == BatchState.PAUSED and standing.waiting_for == "paused: budget":
+    if standing.at_budget:
         return STOPPED_BY_BUDGET
     if (standing.waiting_for or "").startswith("endpoint paused"):
         return ENDPOINT_TROUBLE
@@ -56,13 +56,15 @@ def _panel(ledger: "Ledger", batch_id: str, sink: TextIO, seen: "Look") -> "Prog
 
 def follow(ledger: "Ledger", settings: "Settings", batch_id: str, mode: str) -> int:
     """Show the batch until it ends or waits for a person; returns the exit code."""
-    from jobs.ledger.figures import standing, stopped_by_endpoint
+    from jobs.ledger.figures import standing
+    from jobs.ledger.waiting import stopped_by_budget, stopped_by_endpoint
 
     with view(ledger, batch_id, mode) as shown:
         while True:
             with ledger.read() as tx:
                 stands = standing(tx, batch_id, settings.endpoint_url)
-                stopped = stopped_by_endpoint(tx, batch_id, settings.endpoint_url)
+                endpoint = stopped_by_endpoint(tx, batch_id, settings.endpoint_url)
+                stopped = endpoint or stopped_by_budget(tx, batch_id)
             shown.show(stands)
             if not stands.jobs["running"] and (stopped or stands.state in _SETTLED):
                 return exit_code(stands)

@@ -36,9 +36,12 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "jobs": Entry("jobs.cli.rows:jobs", "the rows of a batch"),
         "attempts": Entry("jobs.cli.rows:attempts", "the calls of a batch, with outcome, usage and charge"),
         "images": Entry("jobs.cli.rows:images", "the files of a batch"),
+        "acts": Entry("jobs.cli.acting:acts", "who decided what: retries, pauses, budgets, resolved doubts"),
     },
     "Decide": {
+        "budget": Entry("jobs.cli.budgeting:budget", "caps on money: per day, month, tag, batch and overall"),
         "retry": Entry("jobs.cli.deciding:retry", "queue failed, held or refused jobs again"),
+        "resolve": Entry("jobs.cli.resolving:resolve", "settle calls in doubt: billed or not, by hand or by books"),
         "pause": Entry("jobs.cli.deciding:pause", "admit nothing more; calls in flight end"),
         "resume": Entry("jobs.cli.deciding:resume", "go on after a pause, also of the endpoint; raise a budget"),
         "cancel": Entry("jobs.cli.deciding:cancel", "drop what is queued; calls in flight end"),

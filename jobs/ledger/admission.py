@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from jobs.ids import new_attempt_id
 from jobs.ledger import clock
-from jobs.ledger.budgets import Budget, Scope, tagged
+from jobs.ledger.budgets import Budget, Scope
+from jobs.ledger.due import lock_due, next_due_at, queued_models
 from jobs.ledger.engine import AnyRow, upsert_adding
 from jobs.ledger.funds import Funds, hold
 from jobs.ledger.limits import lock_limits, read_pause, save_limits
-from jobs.ledger.schema import attempts, batches, job_tallies, jobs, tag_sets, workers
+from jobs.ledger.schema import attempts, batches, job_tallies, jobs, workers
 from jobs.pacing import Caps, Limits, take, wait_ms, with_caps
 from jobs.states import BatchState, JobState
 
@@ -92,7 +93,7 @@ def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admissi
     closed = _batch_wait(tx, batch_id) or _endpoint_wait(tx, claimer.endpoint)
     if closed:
         return Admission([], closed)
-    models = _queued_models(tx, batch_id)
+    models = queued_models(tx, batch_id)
     if not models:
         return Admission([], _NOTHING_QUEUED)
     funds = hold(tx, batch_id)
@@ -160,15 +161,6 @@ def _endpoint_wait(tx: Connection, endpoint: str) -> Wait | None:
     return Wait("endpoint_paused", f"{paused.kind}: {paused.message}") if paused else None
 
 
-def _queued_models(tx: Connection, batch_id: str) -> Sequence[str]:
-    statement = (
-        select(job_tallies.c.model)
-        .where(job_tallies.c.batch_id == batch_id, job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0)
-        .order_by(job_tallies.c.model)
-    )
-    return tx.execute(statement).scalars().all()
-
-
 def _claim(
     tx: Connection, claimer: Claimer, batch_id: str, model: str, most: int, funds: Funds
 ) -> tuple[Sequence[AnyRow], Wait | None]:
@@ -202,7 +194,7 @@ def _fund(
     funded: list[AnyRow] = []
     full_tags: list[Budget] = []
     while True:
-        rows = _due(tx, batch_id, model, now, most - len(funded), [row.row for row in funded], full_tags)
+        rows = lock_due(tx, batch_id, model, now, most - len(funded), [row.row for row in funded], full_tags)
         more, full = funds.fund(rows)
         funded += more
         if full is None:
@@ -229,44 +221,9 @@ def _without_caps(spent: Limits, known: Limits) -> Limits:
     )
 
 
-def _due(
-    tx: Connection,
-    batch_id: str,
-    model: str,
-    now: int,
-    most: int,
-    taken: Sequence[int],
-    full_tags: Sequence[Budget],
-) -> Sequence[AnyRow]:
-    """The next due jobs in manifest order, locked, without those taken already or with a full tag; rows another
-    worker is claiming are passed over."""
-    columns = (jobs.c.row, jobs.c.custom_id, jobs.c.model, jobs.c.n, jobs.c.request, jobs.c.tokens)
-    counters = (jobs.c.ceiling_nano, jobs.c.attempts, jobs.c.key_number, jobs.c.tag_set)
-    statement = next_jobs(select(*columns, *counters), batch_id, model, full_tags).where(jobs.c.due_at <= now)
-    if taken:
-        statement = statement.where(jobs.c.row.not_in(taken))
-    return tx.execute(statement.limit(most).with_for_update(skip_locked=True, of=jobs)).all()
-
-
-def next_jobs(columns: Select[Any], batch_id: str, model: str, full_tags: Sequence[Budget]) -> Select[Any]:
-    """The order in which queued jobs of one model are admitted, those with a full tag left out."""
-    mine = (jobs.c.batch_id == batch_id, jobs.c.model == model, jobs.c.state == JobState.QUEUED)
-    statement = columns.where(*mine).order_by(jobs.c.due_at, jobs.c.row)
-    if not full_tags:
-        return statement
-    theirs = select(tag_sets.c.id).where(or_(*(tagged(one.key) for one in full_tags)))
-    return statement.where(jobs.c.tag_set.not_in(theirs))
-
-
 def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait:
     """Why there are no more due jobs: those that were due are being claimed."""
-    statement = select(func.min(jobs.c.due_at)).where(
-        jobs.c.batch_id == batch_id,
-        jobs.c.model == model,
-        jobs.c.state == JobState.QUEUED,
-        jobs.c.due_at > now,
-    )
-    first = tx.execute(statement).scalar()
+    first = next_due_at(tx, batch_id, model, now)
     return _NOTHING_QUEUED if first is None else Wait("not_due", "waiting for a retry's due time", first - now)
 
 

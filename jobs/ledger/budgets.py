@@ -6,6 +6,7 @@ gave a cap. A row, once it is there, keeps the exact sums of all attempts it cov
 day of its admission for good, so that what was reserved is freed in the same row.
 """
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -50,6 +51,17 @@ class Budget:
     def name(self) -> str:
         """ "day 2026-11-22", "tag brand=acme", "overall"."""
         return f"{self.scope} {self.key}".strip()
+
+    @property
+    def argument(self) -> str:
+        """How a command line names it."""
+        match self.scope:
+            case Scope.TAG:
+                return shlex.quote(f"tag:{self.key}")
+            case Scope.BATCH:
+                return self.key
+            case _:
+                return self.scope.value
 
     @property
     def room_nano(self) -> int | None:
@@ -105,6 +117,14 @@ def read(tx: Connection, batch_id: str) -> list[Budget]:
     """The budgets that the next admission of the batch will meet: for telling, not for deciding."""
     day = today(tx)
     return [*map(_budget, tx.execute(in_force([batch_id], [day]))), *_missing_periods(tx, day)]
+
+
+def read_budget(tx: Connection, scope: Scope, key: str) -> Budget | None:
+    """The budget if it has a cap; of months and days the present one, whatever the key."""
+    of_now = {one.scope: one for one in read(tx, "") if one.scope in PERIODS}
+    mine = (budgets.c.scope == scope, budgets.c.key == key, budgets.c.cap_nano.is_not(None))
+    row = tx.execute(select(budgets).where(*mine)).one_or_none()
+    return of_now.get(scope) or (_budget(row) if row else None)
 
 
 def list_budgets(tx: Connection) -> list[Budget]:

@@ -10,9 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from jobs.ledger import clock
-from jobs.ledger.admission import LEASE_MS
 from jobs.ledger.engine import AnyRow
-from jobs.ledger.limits import Paused, blocked_until, list_pauses
 from jobs.ledger.schema import (
     attempt_tallies,
     batches,
@@ -22,8 +20,8 @@ from jobs.ledger.schema import (
     jobs,
     progress,
     tag_sets,
-    workers,
 )
+from jobs.ledger.waiting import FULL, waiting_for
 from jobs.states import BatchState, JobState
 
 UNTAGGED = "untagged"
@@ -55,6 +53,12 @@ class Standing:
     @property
     def total_jobs(self) -> int:
         return sum(self.jobs.values())
+
+    @property
+    def at_budget(self) -> bool:
+        """Whether a full budget keeps it waiting: its own, which paused it, or one that it shares."""
+        paused = self.state == BatchState.PAUSED and self.waiting_for == "paused: budget"
+        return paused or (self.waiting_for or "").startswith(FULL)
 
     @property
     def ended_jobs(self) -> int:
@@ -122,24 +126,10 @@ def standing(tx: Connection, batch_id: str, endpoint: str | None = None) -> Stan
         rate_per_s=rate,
         mean_rate_per_s=mean,
         eta_s=_eta(by_state, rate or mean),
-        waiting_for=_waiting_for(tx, batch, by_state, endpoint),
+        waiting_for=waiting_for(tx, batch, by_state, endpoint),
         opened_at=batch.opened_at,
         ended_at=batch.ended_at,
     )
-
-
-def stopped_by_endpoint(tx: Connection, batch_id: str, endpoint: str) -> Paused | None:
-    """The pause that keeps every queued job of the batch waiting for a person, if there is one."""
-    pauses = {paused.model: paused for paused in list_pauses(tx, endpoint)}
-    queued = select(job_tallies.c.model).where(
-        job_tallies.c.batch_id == batch_id, job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0
-    )
-    models = list(tx.execute(queued).scalars())
-    if not models or not pauses:
-        return None
-    if None in pauses:
-        return pauses[None]
-    return pauses[models[0]] if all(model in pauses for model in models) else None
 
 
 def report_groups(tx: Connection, by: str, span: Span) -> list[Group]:
@@ -201,11 +191,6 @@ def job_message(tx: Connection, batch_id: str, row: int) -> tuple[str, str | Non
     return found.custom_id, found.error_message
 
 
-def live_workers(tx: Connection) -> int:
-    alive = (workers.c.ended_at.is_(None), workers.c.beat_at > clock.now(tx) - LEASE_MS)
-    return int(tx.execute(select(func.count()).select_from(workers).where(*alive)).scalar_one())
-
-
 def _jobs_by_state(tx: Connection, batch_id: str) -> dict[str, int]:
     statement = (
         select(job_tallies.c.state, func.sum(job_tallies.c.jobs))
@@ -251,29 +236,6 @@ def _eta(by_state: dict[str, int], rate: float | None) -> float | None:
     if not left:
         return 0.0
     return round(left / rate, 1) if rate and ended >= _JOBS_BEFORE_ETA else None
-
-
-def _waiting_for(tx: Connection, batch: AnyRow, by_state: dict[str, int], endpoint: str | None) -> str | None:
-    """Why the batch does not run at full speed, in words a person can act on; None when it does."""
-    if batch.state == BatchState.PAUSED:
-        return f"paused: {batch.pause_reason or 'operator'}"
-    if batch.state != BatchState.OPEN or not by_state["queued"]:
-        return None
-    for paused in list_pauses(tx, endpoint):
-        return f"endpoint paused{f' for {paused.model}' if paused.model else ''}: {paused.kind}: {paused.message}"
-    if not live_workers(tx):
-        return "no worker is running"
-    now = clock.now(tx)
-    queued = (jobs.c.batch_id == batch.id, jobs.c.state == JobState.QUEUED)
-    models = list(
-        tx.execute(select(job_tallies.c.model).where(job_tallies.c.batch_id == batch.id).distinct()).scalars()
-    )
-    blocked = blocked_until(tx, models, endpoint) - now
-    if blocked > 0:
-        return f"rate limit, next slot in {blocked / 1000:.0f} s"
-    due = [tx.execute(select(func.min(jobs.c.due_at)).where(*queued, jobs.c.model == m)).scalar() for m in models]
-    soonest = min((moment for moment in due if moment is not None), default=now)
-    return f"retry due in {(soonest - now) / 1000:.0f} s" if soonest > now else None
 
 
 def _span(table: Any, span: Span) -> list[ColumnElement[bool]]:

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, func, select
 
 from jobs.ledger import clock
 from jobs.ledger.engine import AnyRow
-from jobs.ledger.figures import Standing, live_workers
+from jobs.ledger.figures import Standing
 from jobs.ledger.limits import list_pauses
 from jobs.ledger.schema import attempt_tallies, attempts, batches, budgets, images, job_tallies, jobs, progress
+from jobs.ledger.waiting import live_workers
 from jobs.states import UNFINISHED, BatchState, JobState, Outcome
 
 Transaction = Connection

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from jobs.ledger.figures import Standing
+from jobs.report.standing import full_words
 from jobs.report.words import counted, usd
 from jobs.states import BatchState
 
@@ -16,6 +17,8 @@ def next_steps(before: Standing, after: Standing) -> Iterator[str]:
         yield f"{batch} was cancelled"
     if after.state == BatchState.PAUSED:
         yield _paused(after)
+    elif after.at_budget:
+        yield str(after.waiting_for)
     elif after.waiting_for and after.waiting_for.startswith("endpoint paused"):
         yield f"{after.waiting_for.rstrip('.')}: imagemill resume {batch}"
     elif after.jobs["queued"]:
@@ -24,11 +27,8 @@ def next_steps(before: Standing, after: Standing) -> Iterator[str]:
 
 
 def _paused(after: Standing) -> str:
-    if after.waiting_for == "paused: budget" and after.budget_nano is not None:
-        return (
-            f"the budget of {usd(after.budget_nano)} does not hold the next call; raise it: "
-            f"imagemill resume {after.batch} --budget USD"
-        )
+    if after.at_budget:
+        return full_words(after)
     return f"{after.waiting_for}; go on: imagemill resume {after.batch}"
 
 

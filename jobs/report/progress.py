@@ -84,9 +84,12 @@ class PlainView(View):
         self._line(plain_line(standing))
 
 
+_PERSONS = ("paused", "endpoint paused", "no worker", "budget full")
+
+
 def _needs_somebody(waiting_for: str | None) -> bool:
-    """A pause or a missing worker, as opposed to a rate limit that passes by itself."""
-    return waiting_for is not None and waiting_for.startswith(("paused", "endpoint paused", "no worker"))
+    """A pause, a full budget or a missing worker, as opposed to a rate limit that passes by itself."""
+    return waiting_for is not None and waiting_for.startswith(_PERSONS)
 
 
 class JsonView(View):

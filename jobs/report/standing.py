@@ -8,6 +8,7 @@ from jobs.ledger.overview import BatchLine
 from jobs.money import dollars
 from jobs.report.table import STATE_STYLES, Column, Table
 from jobs.report.words import counted, duration, escaped, usd, with_unpriced
+from jobs.states import BatchState
 
 
 def standing_json(standing: Standing) -> dict[str, Any]:
@@ -50,8 +51,20 @@ def standing_words(standing: Standing) -> str:
     if speed := _speed(standing):
         lines.append(f"  speed     {speed}")
     if standing.waiting_for:
-        lines.append(f"  waiting   {standing.waiting_for}")
+        full = standing.at_budget and standing.state == BatchState.PAUSED
+        lines.append(f"  waiting   {f'paused: {full_words(standing)}' if full else standing.waiting_for}")
     return "\n".join(escaped(line) for line in lines)
+
+
+def full_words(standing: Standing) -> str:
+    """Of a batch that its own budget stopped: what the budget is full of, and the command that goes on."""
+    unknown = standing.attempts.get("unknown", 0)
+    doubts = f" ({unknown} unknown)" if unknown else ""
+    amounts = f"confirmed {usd(standing.confirmed_nano)}, reserved {usd(standing.reserved_nano)}"
+    return (
+        f"the budget of {usd(standing.budget_nano or 0)} does not hold the next call: {amounts}, "
+        f"possible {usd(standing.possible_nano)}{doubts}; raise it: imagemill resume {standing.batch} --budget USD"
+    )
 
 
 def state_counts(jobs: dict[str, int]) -> str:

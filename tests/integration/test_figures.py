@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from jobs.ledger import clock, control, figures, limits, listing, overview, schema
+from jobs.ledger import clock, control, figures, limits, listing, overview, schema, waiting
 from jobs.ledger.engine import Ledger
 from jobs.ledger.figures import Group, Span, Standing
 from jobs.ledger.limits import Lesson
@@ -211,7 +211,7 @@ def test_a_batch_is_stopped_by_its_endpoint_when_every_queued_model_is(ledger: L
     batch = open_batch(ledger, [new_job(1, model="a"), new_job(2, model="b")])
 
     def stopped() -> str | None:
-        found = read(ledger, figures.stopped_by_endpoint, batch, ENDPOINT)
+        found = read(ledger, waiting.stopped_by_endpoint, batch, ENDPOINT)
         return found and found.message
 
     assert stopped() is None
@@ -268,7 +268,7 @@ def test_a_batch_is_found_by_its_id_its_beginning_or_as_the_last(ledger: Ledger)
 def test_live_workers_are_those_with_a_fresh_heartbeat(ledger: Ledger) -> None:
     dead, _ = live_worker(ledger), live_worker(ledger)
     let_lease_run_out(ledger, dead)
-    assert read(ledger, figures.live_workers) == 1
+    assert read(ledger, waiting.live_workers) == 1
 
 
 def listed(ledger: Ledger, act: Callable[..., Any], *args: Any) -> list[dict[str, Any]]:

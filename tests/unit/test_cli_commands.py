@@ -32,8 +32,8 @@ EXAMPLES = [(name, example) for name, command in VERBS.items() for example in co
 
 def test_every_promised_command_is_there() -> None:
     promised = "check submit run work status watch jobs attempts images report failures retry pause resume cancel"
-    assert set(promised.split()) | {"simulate", "db", "doctor", "config", "metrics"} == set(NAMES)
-    assert {"db upgrade", "db check", "db path"} <= VERBS.keys()
+    assert set(promised.split()) | {"budget", "simulate", "db", "doctor", "config", "metrics"} == set(NAMES)
+    assert {"db upgrade", "db check", "db restored", "db path"} <= VERBS.keys()
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -20,7 +20,15 @@ from tests.unit.standings import standing
         (
             {"queued": 4},
             {"state": "paused", "waiting_for": "paused: budget"},
-            ["the budget of $50.00 does not hold the next call; raise it: imagemill resume b_1 --budget USD"],
+            [
+                "the budget of $50.00 does not hold the next call: confirmed $17.083241, reserved $1.00, possible "
+                "$0.08; raise it: imagemill resume b_1 --budget USD"
+            ],
+        ),
+        (
+            {"queued": 4},
+            {"waiting_for": "budget full: overall: confirmed $5.00 of $5.00; imagemill budget set overall USD"},
+            ["budget full: overall: confirmed $5.00 of $5.00; imagemill budget set overall USD"],
         ),
         (
             {"queued": 4},
