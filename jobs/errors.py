@@ -8,6 +8,7 @@ ImagemillError                 exit 1
     +-- LedgerAway             exit 1   the database does not answer; nothing was decided
     +-- Conflict               exit 1   a unique key was there already
     +-- SchemaMismatch         exit 1   database older or newer than this program
+    +-- LedgerRestored         exit 1   the database lacks calls that were made: it is an older backup
 """
 
 
@@ -42,4 +43,8 @@ class Conflict(LedgerError):
 
 
 class SchemaMismatch(LedgerError):
+    pass
+
+
+class LedgerRestored(LedgerError):
     pass

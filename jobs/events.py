@@ -28,6 +28,7 @@ _LEVELS = {
     "endpoint_paused": "error",
     "batch_paused": "warning",
     "batch_done": "info",
+    "worker_broke_off": "error",
     "disk_full": "error",
     "disk_has_room": "warning",
     "disk_failed": "error",

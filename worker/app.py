@@ -41,7 +41,7 @@ class Process:
         ledger = metrics.TimedLedger(settings.ledger_url)
         require_newest(ledger)
         require_durable(ledger)
-        executor = Executor(ledger, settings, PriceBook.load(settings.prices), on_disk_failed=_ask_to_stop)
+        executor = Executor(ledger, settings, PriceBook.load(settings.prices), on_failure=_ask_to_stop)
         stop_metrics = metrics.serve(settings.metrics_host, settings.metrics_port)
         process = cls(ledger, executor, Timer(executor), stop_metrics)
         executor.start()
@@ -149,7 +149,7 @@ class OwnProcess(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
         if _process:
             events.tell("worker_stopping", in_flight=_process.executor.slots.in_use)
             _process.close()  # minutes, if calls take so long; a harder signal still finds the process to hurry
-            if failed := _process.executor.disk_failed:
+            if failed := _process.executor.failure:
                 sys.stderr.write(f"imagemill: {failed}\n")
                 parent.exitcode, _told = failed.exit_code, ""
             _process = None

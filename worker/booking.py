@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from jobs.catalogue.prices import PriceBook
+from jobs.errors import LedgerRestored
 from jobs.events import tell
 from jobs.ledger import clock, control, limits
 from jobs.ledger.admission import Admitted
@@ -52,7 +53,11 @@ class Booking:
         self._policy = RetryPolicy()
 
     def book(self, answers: Sequence[Answer], admitted: Mapping[str, Admitted], parts: Path) -> Settled:
-        """Publish and settle answers whose parts are in the folder `parts`. The caller owns them in the spool."""
+        """Publish and settle answers whose parts are in the folder `parts`. The caller owns them in the spool.
+
+        Raises LedgerRestored, the others booked, for answers to calls that the ledger does not know: the spool must
+        keep these.
+        """
         stored = self._publish(answers, admitted, parts)
         priced = [self._ending(one, admitted[one.attempt_id], stored) for one in answers]
         self._learn(answers, admitted)
@@ -63,6 +68,10 @@ class Booking:
         self._pause_batches([alarm for _, alarm in priced if alarm])
         for batch_id in settled.batches_done:
             tell("batch_done", batch=batch_id)
+        if settled.strangers:
+            raise LedgerRestored(
+                f"the database does not know {settled.strangers[-1]}: is it restored from a backup?"
+            )
         return settled
 
     def retry(self, job: JobFacts, ending: Ending) -> int | None:

@@ -1,12 +1,15 @@
 """What passes between the executor and the endpoint client: a call to make, and the answer to it.
 
-Plain values without behaviour. The executor builds a Call from an admitted attempt; the endpoint client
+Plain values. The executor makes a Call of an admitted attempt; the endpoint client
 returns an Answer, always, whatever happened; the spool writes Answers down and reads them back.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+import msgspec
+
+from jobs.ledger.admission import Admitted
 from jobs.states import Outcome
 
 
@@ -21,6 +24,17 @@ class Call:
     model: str
     n: int
     stream: bool
+
+    @classmethod
+    def of(cls, admitted: Admitted) -> Self:
+        return cls(
+            attempt_id=admitted.attempt_id,
+            idempotency_key=admitted.idempotency_key,
+            body=admitted.request.encode(),
+            model=admitted.model,
+            n=admitted.n,
+            stream=bool(msgspec.json.decode(admitted.request).get("stream")),
+        )
 
 
 @dataclass(frozen=True, slots=True)

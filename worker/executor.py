@@ -18,10 +18,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import msgspec
-
 from jobs.catalogue.prices import PriceBook
-from jobs.errors import DiskError, LedgerError, UsageError
+from jobs.errors import DiskError, ImagemillError, LedgerError
 from jobs.events import tell
 from jobs.ids import new_worker_id
 from jobs.ledger import control, recovery
@@ -35,12 +33,13 @@ from worker.booking import Booking
 from worker.calls import Answer, Call
 from worker.dispatcher import Dispatcher
 from worker.endpoint import Endpoint
-from worker.metrics import AdmissionWaits
+from worker.metrics import AdmissionWaits, count_booked
 from worker.network import Network, boot_clock_s
 from worker.room import Room
 from worker.settler import Settler
 from worker.slots import Slots
 from worker.spool import Spool
+from worker.witness import Witness
 
 _DISK_THREADS = 4
 _LEDGER_PATIENCE_S = 60.0
@@ -56,8 +55,8 @@ _ROOM_ASK_AGAIN_MS = 1_000
 class Executor:
     """Calls one endpoint for the batches of one ledger, or for `only_batch`. Thread-safe after `start`.
 
-    A disk that fails stops it: it admits nothing more, `disk_failed` says why, and `on_disk_failed` is called, so
-    that whoever runs it ends the process.
+    A disk that fails, and a ledger of another version or restored from a backup, break it off: it admits nothing
+    more, `failure` says why, and `on_failure` is called, so that whoever runs it ends the process.
     """
 
     def __init__(
@@ -67,15 +66,16 @@ class Executor:
         book: PriceBook,
         *,
         only_batch: str | None = None,
-        on_disk_failed: Callable[[], None] = lambda: None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.ledger = ledger
         self.settings = settings
         self.worker_id = new_worker_id()
         self.slots = Slots(settings.in_flight)
         self.stopping = threading.Event()
-        self.disk_failed: DiskError | None = None
-        self._on_disk_failed = on_disk_failed
+        self.failure: ImagemillError | None = None
+        self._on_failure = on_failure
+        self.witness = Witness(settings.data_dir.absolute())
         self._hurried = threading.Event()
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "imagemill-disk")
         self.spool = Spool(settings.spool_dir, self.worker_id, self._disk)
@@ -89,16 +89,18 @@ class Executor:
         self._tracking = threading.Lock()  # of `_open` and `_troubled`; never held through a transaction
         self._signing = threading.Lock()  # of `worker_id` and `_signed_off`
         self._signed_off = False
-        self._settler = Settler(self.spool, self.booking, self._open, self._on_booked, self._break_off)
+        self._settler = Settler(self.spool, self.booking, self._open, self._on_booked, self._disk_failed)
         self._network = Network(self._open_endpoint, self._on_answer, settings.in_flight, self.spool.sent.note)
         self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
 
     def start(self) -> None:
-        """Register with the ledger and start the threads. Raises UsageError for a URL or key that cannot work."""
+        """Register with the ledger and start the threads. Raises UsageError for a URL or key that cannot work,
+        LedgerRestored for a ledger that lacks calls made from here."""
         _collect_garbage_less_often()
         try:
+            self.witness.require_known(self.ledger)
             self._network.start()
-        except UsageError:
+        except ImagemillError:
             self.spool.close()
             raise
         self._register()
@@ -140,8 +142,9 @@ class Executor:
         self._network.close()
         clean = self._settler.close(_LEDGER_PATIENCE_S) and not self._open
         self._disk.shutdown()
-        self._sign_off()
-        self.spool.close()
+        signed_off = self._sign_off()
+        # What is open still, or what the ledger could not be told, a replay finds out from the folder.
+        self.spool.close(keep=bool(self._open) or not signed_off)
         tell("worker_stopped", worker=self.worker_id, open_attempts=len(self._open))
         return clean
 
@@ -198,7 +201,8 @@ class Executor:
         if admission.admitted:
             with self._tracking:
                 self._open.update((one.attempt_id, one) for one in admission.admitted)
-            self._network.send([_call(one) for one in admission.admitted], asked_at_s)
+            self._network.send([Call.of(one) for one in admission.admitted], asked_at_s)
+            self.witness.saw(admission.admitted)
         if admission.wait and admission.wait.reason == "budget":
             return self._at_budget(batch_id, admission, admission.wait)
         return admission
@@ -235,7 +239,7 @@ class Executor:
             with self._tracking:
                 self._troubled.add(answer.attempt_id)
         if answer.error_kind == "disk_failed":
-            self._break_off(answer.error_message or "")
+            self._disk_failed(answer.error_message or "")
         self._room.learn(answer)
         self._settler.put(answer)
         self.slots.end()
@@ -250,27 +254,40 @@ class Executor:
         if queued_again:
             self._dispatcher.wake()
 
-    def _break_off(self, said: str) -> None:
-        """A disk failed: what is called from now on might be paid for and lost. On whatever thread found it out."""
+    def break_off(self, failure: ImagemillError) -> None:
+        """Admit nothing more; calls in flight go on. Once, on whatever thread found the reason."""
         with self._tracking:
-            if self.disk_failed:
+            if self.failure:
                 return
-            self.disk_failed = DiskError(
+            self.failure = failure
+        tell("worker_broke_off", worker=self.worker_id, error=str(failure))
+        self.stop_admitting()
+        self._on_failure()
+
+    def _disk_failed(self, said: str) -> None:
+        """What is called from now on might be paid for and lost."""
+        tell("disk_failed", worker=self.worker_id, error=said)
+        self.break_off(
+            DiskError(
                 f"{said}: the disk failed, and no further call was made; put it right and start again: "
                 "what is safe in the spool is booked then"
             )
-        tell("disk_failed", worker=self.worker_id, error=said)
-        self.stop_admitting()
-        self._on_disk_failed()
+        )
 
-    def _sign_off(self) -> None:
-        """The timer still beats; from here on a beat that finds this row ended is no reason to register anew."""
+    def _sign_off(self) -> bool:
+        """Whether the ledger knows that this worker has ended, and with it whatever it never sent. The timer still
+        beats; from here on a beat that finds this row ended is no reason to register anew."""
         with self._signing:
             self._signed_off = True
+        held, retry = self.held_attempts(), self.booking.retry
         try:
             self.ledger.write(recovery.sign_off, self.worker_id)
+            freed = self.ledger.write(recovery.release_unsent, self.worker_id, held, retry, signed_off=True)
         except LedgerError as error:
             tell("heartbeat_failed", worker=self.worker_id, error=type(error).__name__)
+            return False
+        count_booked(freed)
+        return True
 
 
 def _collect_garbage_less_often() -> None:
@@ -278,14 +295,3 @@ def _collect_garbage_less_often() -> None:
     CPU time of a small call. What a call leaves behind is freed by counting; a look at every 50,000 is enough."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-
-def _call(one: Admitted) -> Call:
-    return Call(
-        attempt_id=one.attempt_id,
-        idempotency_key=one.idempotency_key,
-        body=one.request.encode(),
-        model=one.model,
-        n=one.n,
-        stream=bool(msgspec.json.decode(one.request).get("stream")),
-    )

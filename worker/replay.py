@@ -6,7 +6,7 @@ waiting for their leases; what they sent and did not own may have been paid for,
 
 from contextlib import closing
 
-from jobs.errors import LedgerAway
+from jobs.errors import LedgerAway, LedgerRestored
 from jobs.events import tell
 from jobs.ledger import recovery
 from jobs.ledger.admission import read_admitted
@@ -36,12 +36,15 @@ def _replay(executor: Executor, spool: AbandonedSpool) -> None:
 
 def _book(executor: Executor, spool: AbandonedSpool, group: Group) -> int:
     """Book one group and forget it. One that cannot be booked keeps its files; its attempts become unknown, which
-    a later replay resolves. Raises LedgerAway."""
+    a later replay resolves. So does one with answers to calls that the ledger does not know: they were paid for.
+    Raises LedgerAway."""
     with executor.ledger.read() as tx:
         admitted = read_admitted(tx, [answer.attempt_id for answer in group.answers])
     answers = [answer for answer in group.answers if answer.attempt_id in admitted]
     try:
         settled = executor.booking.book(answers, admitted, spool.folder)
+        if len(answers) < len(group.answers):
+            raise LedgerRestored("there are answers to calls that the database does not know")
     except LedgerAway:
         raise
     except Exception as error:

@@ -6,10 +6,12 @@ period tries again.
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from jobs.errors import LedgerError
+from jobs.errors import LedgerError, LedgerRestored, SchemaMismatch
 from jobs.events import tell
 from jobs.ledger import recovery
+from jobs.ledger.migrate import require_newest
 from worker import metrics
 from worker.executor import Executor
 from worker.replay import replay_abandoned
@@ -42,6 +44,8 @@ class Timer:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
+        with suppress(OSError):  # the disk may be why this process ends
+            self._executor.witness.write()
 
     def _thread(self, name: str, every_s: float, step: Callable[[], None], failed: str) -> threading.Thread:
         return threading.Thread(target=self._run, args=(every_s, step, failed), name=name, daemon=True)
@@ -56,6 +60,23 @@ class Timer:
                 tell(failed, worker=self._executor.worker_id, error=repr(error)[:500])
 
     def _beat(self) -> None:
+        self._renew_lease()
+        if not self._executor.failure:
+            self._look_at_ledger()
+        self._executor.witness.write()
+
+    def _look_at_ledger(self) -> None:
+        """No call is made for a ledger that another version of the program has taken over, or that an older backup
+        was put in the place of."""
+        executor = self._executor
+        held = executor.held_attempts()
+        try:
+            require_newest(executor.ledger)
+            executor.witness.require_known(executor.ledger, held)
+        except (SchemaMismatch, LedgerRestored) as error:
+            executor.break_off(error)
+
+    def _renew_lease(self) -> None:
         executor = self._executor
         worker_id, held = executor.worker_id, executor.held_attempts()
         if not executor.ledger.write(recovery.beat, worker_id, in_flight=executor.slots.in_use):

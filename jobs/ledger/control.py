@@ -60,6 +60,16 @@ def retry(tx: Connection, batch_id: str, states: Sequence[JobState]) -> int:
     return moved
 
 
+def hold(tx: Connection, batch_id: str, kind: str, message: str) -> int:
+    """Hold every queued job of the batch for a person's word, with the reason; returns jobs moved."""
+    _lock_batch(tx, batch_id)
+    queued = (jobs.c.batch_id == batch_id, jobs.c.state == JobState.QUEUED)
+    tx.execute(update(jobs).where(*queued).values(error_kind=kind, error_message=message))
+    moved = _move_jobs(tx, batch_id, [JobState.QUEUED], JobState.HELD)
+    close_finished(tx, [batch_id])
+    return moved
+
+
 def worst_case(tx: Connection, batch_id: str, states: Sequence[JobState]) -> tuple[int, int]:
     """(jobs, ceiling in nano-dollars) that `retry` would queue."""
     statement = select(func.count(), func.coalesce(func.sum(jobs.c.ceiling_nano), 0))

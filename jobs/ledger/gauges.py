@@ -75,7 +75,9 @@ def _budgets(tx: Connection) -> dict[tuple[str, ...], float]:
     """The overall one, this month's, this day's and those of tags; of batches, which are many, only the sum."""
     sums = [func.coalesce(func.sum(budgets.c[column]), 0).label(column) for column in _KINDS.values()]
     all_batches = tx.execute(select(*sums).where(budgets.c.scope == "batch")).one()
-    values = {("batches", kind): int(getattr(all_batches, column)) / _NANO for kind, column in _KINDS.items()}
+    values: dict[tuple[str, ...], float] = {
+        ("batches", kind): int(getattr(all_batches, column)) / _NANO for kind, column in _KINDS.items()
+    }
     today = clock.utc_day(clock.now(tx))
     in_force = case(
         (budgets.c.scope == "day", budgets.c.key == today),

@@ -4,6 +4,7 @@ The migrations are a package of the wheel, so `imagemill db upgrade` works witho
 one transaction: it happens whole or not at all, and of two at once the second finds it done.
 """
 
+from functools import cache
 from importlib.resources import as_file, files
 
 from alembic import command
@@ -30,6 +31,7 @@ def current(ledger: Ledger) -> str | None:
         return _current(tx)
 
 
+@cache
 def newest() -> str:
     """The version this program knows."""
     with as_file(files("migrations")) as folder:
@@ -73,10 +75,14 @@ def _current(tx: Connection) -> str | None:
     return MigrationContext.configure(tx).get_current_revision()
 
 
-def _require_known(version: str) -> None:
+@cache
+def _known() -> frozenset[str]:
     with as_file(files("migrations")) as folder:
-        known = {script.revision for script in ScriptDirectory(str(folder)).walk_revisions()}
-    if version not in known:
+        return frozenset(script.revision for script in ScriptDirectory(str(folder)).walk_revisions())
+
+
+def _require_known(version: str) -> None:
+    if version not in _known():
         raise SchemaMismatch(
             f"the database is at version {version}, newer than this program ({newest()}): install a newer imagemill"
         )
