@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.torture.doom import Doom
+
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.torture.preload"])
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -30,6 +32,12 @@ class Start:
     log: Path
     out: Path
     faults: Mapping[str, Any]
+    doom: Doom | None = None
+
+    @property
+    def mark(self) -> Path:
+        """Is there once the process has met its doom."""
+        return self.out.with_suffix(".doomed")
 
 
 class Child:
@@ -79,6 +87,8 @@ def run_command(start: Start) -> None:
     from tests.faults.launch import plant
 
     plant(dict(start.faults))
+    if start.doom:
+        start.doom.plant(start.mark)
     main(start.arguments)
 
 

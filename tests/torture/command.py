@@ -26,7 +26,7 @@ def main(parser: argparse.ArgumentParser) -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2_000, help="unfinished jobs kept in supply")
-    parser.add_argument("--kills", type=float, default=1.0, help="blows to workers a second")
+    parser.add_argument("--kills", type=float, default=0.5, help="blows to workers a second, beside dooms")
     parser.add_argument("--real-clock", action="store_true", help="leases of 60 s instead of 6 s")
     parser.add_argument("--out", type=Path, help="file for the result as JSON")
     parser.add_argument("--home", type=Path, help="folder of the run, which is then kept")
@@ -55,7 +55,7 @@ def torture(
     home: Path,
     *,
     keep_jobs: int = 2_000,
-    blows_per_s: float = 1.0,
+    blows_per_s: float = 0.5,
     real_clock: bool = False,
 ) -> Result:
     """One run from beginning to end in the folder `home`."""

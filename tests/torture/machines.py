@@ -16,7 +16,6 @@ class Machine:
 
     number: int
     child: Child | None = None
-    started_s: float = 0.0
     back_at_s: float = 0.0
     """When the next worker may start here."""
     thaws_at_s: float | None = None
@@ -39,7 +38,7 @@ class Machine:
         return self.child is None and time.monotonic() >= self.back_at_s
 
     def put(self, child: Child) -> None:
-        self.child, self.started_s = child, time.monotonic()
+        self.child = child
         self.thaws_at_s = self.terminated_s = None
 
     def clear(self, back_s: float) -> None:

@@ -6,8 +6,10 @@ No command is waited for; each turn of the run looks which have ended.
 import json
 import time
 from collections import Counter
+from random import Random
 
 from tests.torture.children import Child
+from tests.torture.doom import Doom, submit_doom
 from tests.torture.schedule import Blow
 from tests.torture.stage import Stage
 from tests.torture.supply import Lot, Supply
@@ -48,16 +50,18 @@ class People:
     def act(self, blow: Blow) -> None:
         match blow.kind:
             case "submit_killed":  # somewhere on its way; the same command again must find or make the same batch
-                self.submit(self._supply.next_lot(), kill_after_s=blow.pick * 0.8)
+                lot, doomed = self._supply.next_lot(), blow.pick < 0.5
+                doom = submit_doom(Random(blow.pick)) if doomed else None
+                self.submit(lot, None if doomed else blow.pick * 0.8, doom)
             case "submit_twice":
                 if lots := self._supply.accepted:
                     self.submit(lots[int(blow.pick * len(lots))])
             case kind:
                 self._decide(blow, *COMMANDS[kind])
 
-    def submit(self, lot: Lot, kill_after_s: float | None = None) -> None:
+    def submit(self, lot: Lot, kill_after_s: float | None = None, doom: Doom | None = None) -> None:
         kill_at_s = None if kill_after_s is None else time.monotonic() + kill_after_s
-        self._submitting.append((lot, self._stage.start(lot.arguments), kill_at_s))
+        self._submitting.append((lot, self._stage.start(lot.arguments, doom), kill_at_s))
 
     def tend(self) -> None:
         for one in list(self._submitting):

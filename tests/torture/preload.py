@@ -16,6 +16,8 @@ import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite
 
 import jobs
+import tests.crash.stops
+import tests.faults.launch
 import worker.embedded
 import worker.sweep
 import worker.tickets
@@ -30,6 +32,8 @@ _LIBRARIES = (
     psycopg,
     sqlalchemy.dialects.postgresql.psycopg,
     sqlalchemy.dialects.sqlite.pysqlite,
+    tests.crash.stops,
+    tests.faults.launch,
     worker.embedded,
     worker.sweep,
     worker.tickets,

@@ -15,6 +15,7 @@ from sqlite3 import OperationalError
 import psycopg
 
 from tests.torture.children import Child
+from tests.torture.doom import worker_doom
 from tests.torture.people import People
 from tests.torture.recovery import Recovery
 from tests.torture.samples import sample
@@ -66,6 +67,7 @@ class Run:
         self._people = People(stage, supply, self._timers, self.log.done)
         self._workers = Workers(stage.machines, self._timers, self.log.done, self._start, self._killed, self._ended)
         self._unfinished: list[str] = []
+        self._striking = False
 
     @property
     def bound_s(self) -> float:
@@ -76,10 +78,12 @@ class Run:
     def go(self, blows: list[Blow], seconds: float) -> None:
         began_s = time.monotonic()
         waiting = list(reversed(blows))
+        self._striking = True
         while (passed_s := time.monotonic() - began_s) < seconds:
             if waiting and waiting[-1].at_s <= passed_s and self._strike(waiting[-1]):
                 self.log.done[waiting.pop().kind] += 1
             self._turn()
+        self._striking = False
         while not (self._timers.empty and self._people.idle):
             self._turn(supply=False)
         self._workers.let_go()
@@ -145,23 +149,24 @@ class Run:
             self._people.submit(self._supply.next_lot())
 
     def _start(self, machine: int) -> Child | None:
+        doom = worker_doom(self._random) if self._striking else None
         if self._stage.pair == "postgres":
-            return self._stage.start_worker(machine, ["work"])
+            return self._stage.start_worker(machine, ["work"], doom)
         if not self._unfinished:
             return None
         batch = self._random.choice(self._unfinished[:3])
-        return self._stage.start_worker(machine, ["run", batch, "--json"])
+        return self._stage.start_worker(machine, ["run", batch, "--json"], doom)
 
     def _killed(self, child: Child) -> None:
         self.recovery.killed(child.pid)
         self._read(self.recovery.look)  # what it held, before others close it
 
-    def _ended(self, child: Child, young: bool) -> None:
-        """By itself, or because it was asked to: also before it had begun, or while the ledger was away."""
+    def _ended(self, child: Child) -> None:
+        """By itself, or because it was asked to: also before it had begun, or because the ledger was away."""
         begun = True
         with suppress(*AWAY):
             begun = self._number(f"SELECT count(*) FROM workers WHERE pid = {child.pid}") > 0
-        told_early = child.exit_code == -signal.SIGTERM and not begun
-        ledger_away = young and not self._servers.ledger_up
-        if child.exit_code not in FINE and not told_early and not ledger_away:
+        too_early = child.exit_code in (1, -signal.SIGTERM) and not begun
+        if child.exit_code not in FINE and not too_early:
             self.log.violations.append(f"{child}: exit {child.exit_code}, {child.start.log}")
+        self.log.done["workers that could not start"] += too_early

@@ -35,7 +35,7 @@ TO_WORKERS: dict[Kind, float] = {
     "freeze": 4,
     "freeze_then_kill": 2,
 }
-"""What happens to workers, by weight: one of them each time, about once a second."""
+"""What happens to workers, by weight. As many again die by a doom of their own."""
 BY_PEOPLE: dict[Kind, float] = {
     "pause": 2,
     "resume": 3,
@@ -64,7 +64,7 @@ class Blow:
 
 
 def schedule(
-    seed: int, seconds: float, *, servers: bool, lease_s: float = 6.0, blows_per_s: float = 1.0
+    seed: int, seconds: float, *, servers: bool, lease_s: float = 6.0, blows_per_s: float = 0.5
 ) -> list[Blow]:
     """All blows of a run, in order."""
     random = Random(seed)

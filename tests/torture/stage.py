@@ -17,9 +17,11 @@ from typing import Any, Self
 from urllib.request import Request, urlopen
 
 from tests.books import Books
+from tests.crash.boundaries import JOURNAL as BOUNDARY_JOURNAL
 from tests.faults.launch import tenfold_clock
 from tests.services import PostgresServer, RedisServer
 from tests.torture.children import Child, Start, run_to_end
+from tests.torture.doom import Doom
 from tests.torture.samples import Journal
 
 FAULTS = {
@@ -89,16 +91,18 @@ class Stage:
         """Places where a worker runs."""
         return 4 if self.pair == "postgres" else 3
 
-    def start_worker(self, machine: int, arguments: list[str]) -> Child:
+    def start_worker(self, machine: int, arguments: list[str], doom: Doom | None) -> Child:
         log = self.home / f"worker-{machine}.log"
         environment = self._environment(machine)
-        return Child(Start(tuple(arguments), environment, self.home, log, log.with_suffix(".out"), self.faults))
+        out = log.with_suffix(".out")
+        return Child(Start(tuple(arguments), environment, self.home, log, out, self.faults, doom))
 
-    def start(self, arguments: list[str]) -> Child:
+    def start(self, arguments: list[str], doom: Doom | None = None) -> Child:
         """A command under way; `read_out` has its output."""
         self._commands += 1
         out = self.home / f"command-{self._commands}.out"
-        return Child(Start(tuple(arguments), self._environment(0), self.home, self.home / "commands.log", out, {}))
+        log = self.home / "commands.log"
+        return Child(Start(tuple(arguments), self._environment(0), self.home, log, out, {}, doom))
 
     def run(self, *arguments: str, within_s: float = 120.0) -> tuple[int, str]:
         """A command to its end: exit code and standard output."""
@@ -126,7 +130,8 @@ class Stage:
             "allow_private_hosts": "127.0.0.1",
             **CAPS,
         }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
+        kept = {BOUNDARY_JOURNAL: str(self.journal.path)}
+        kept |= {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
         return kept | {f"IMAGEMILL_{name.upper()}": str(v) for name, v in settings.items() if v is not None}
 
     def _start_servers(self) -> str:

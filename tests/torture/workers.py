@@ -10,8 +10,6 @@ from tests.torture.machines import Machine
 from tests.torture.schedule import Blow
 from tests.torture.timers import Timers
 
-START_MAY_TAKE_S = 10.0
-
 
 class Workers:
     """Keeps every machine busy. `start` makes a worker for a machine, or None when there is nothing to work on;
@@ -24,7 +22,7 @@ class Workers:
         done: Counter[str],
         start: Callable[[int], Child | None],
         on_kill: Callable[[Child], None],
-        on_exit: Callable[[Child, bool], None],
+        on_exit: Callable[[Child], None],
     ) -> None:
         self.machines = [Machine(number) for number in range(1, machines + 1)]
         self._timers = timers
@@ -37,8 +35,11 @@ class Workers:
         """See who ended, wake who was frozen long enough, start where nobody is."""
         for machine in self.machines:
             child = machine.child
-            if child is not None and child.exit_code is not None:
-                self._on_exit(child, time.monotonic() - machine.started_s < START_MAY_TAKE_S)
+            if child is not None and child.exit_code == -signal.SIGKILL and child.start.doom:
+                self._done[f"killed at {child.start.doom.place}"] += 1
+                self._count_kill(machine, child, 0.0)
+            elif child is not None and child.exit_code is not None:
+                self._on_exit(child)
                 machine.clear(0.0 if child.exit_code == 0 else 0.5)
             elif machine.thaws_at_s is not None and time.monotonic() >= machine.thaws_at_s:
                 machine.thaw()
@@ -51,9 +52,7 @@ class Workers:
     def kill(self, machine: Machine, back_s: float) -> None:
         assert machine.child is not None
         machine.child.kill()
-        self._done["kills"] += 1
-        self._on_kill(machine.child)
-        machine.clear(back_s)
+        self._count_kill(machine, machine.child, back_s)
 
     def hit(self, blow: Blow) -> bool:
         """False: nobody is there to be hit."""
@@ -94,6 +93,11 @@ class Workers:
         for child in up:
             child.wait(max(0.0, deadline - time.monotonic()))
         return up
+
+    def _count_kill(self, machine: Machine, child: Child, back_s: float) -> None:
+        self._done["kills"] += 1
+        self._on_kill(child)
+        machine.clear(back_s)
 
     def _kill_if_up(self, machine: Machine) -> None:
         if machine.child is not None and machine.child.exit_code is None and machine.terminated_s is None:
