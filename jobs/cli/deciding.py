@@ -1,11 +1,13 @@
 """`imagemill retry`, `pause`, `resume`, `cancel`: what a person decides about a batch. Counts are shown first."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from jobs.cli.acting import who
 from jobs.cli.asking import confirm
-from jobs.cli.opening import open_ledger, read_settings, reading, the_batch
+from jobs.cli.opening import open_ledger, read_settings, the_batch
 from jobs.cli.options import Dollars, broker_options, json_option, ledger_options, verb, yes_option
 from jobs.cli.output import say, show_json, tell
 from jobs.cli.tickets import how_to_go_on, wake_workers
@@ -37,7 +39,7 @@ def retry(batch: str, failed: bool, held: bool, refused: bool, dry_run: bool, ye
         batch_id = the_batch(ledger, batch)
         if not states:
             raise UsageError(_choices(ledger, batch_id))
-        moved = _retry(ledger, batch_id, states, dry_run=dry_run, yes=yes)
+        moved = _retry(ledger, batch_id, states, who(settings), dry_run=dry_run, yes=yes)
     if as_json:
         show_json({"batch": batch_id, "jobs": moved, "dry_run": dry_run})
     else:
@@ -55,10 +57,13 @@ def retry(batch: str, failed: bool, held: bool, refused: bool, dry_run: bool, ye
 def pause(batch: str, reason: str, as_json: bool) -> None:
     """Admit nothing more of the batch; calls in flight end and are kept."""
     from jobs.ledger import control
+    from jobs.ledger.acts import Act, recorded
 
-    with reading() as ledger:
+    settings = read_settings()
+    with open_ledger(settings) as ledger:
         batch_id = the_batch(ledger, batch)
-        moved = ledger.write(control.pause, batch_id, reason)
+        act = Act(who(settings), "pause", batch_id, {"reason": reason})
+        moved = ledger.write(recorded, act, control.pause, batch_id, reason)
         stands = _standing(ledger, batch_id)
     words = (
         f"{batch_id} is paused; go on: imagemill resume {batch_id}" if moved else f"{batch_id} is {stands.state}"
@@ -76,6 +81,7 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
     """Go on: with a batch that was paused, and in any case with an endpoint that account trouble had stopped.
     --budget sets the batch's wall anew."""
     from jobs.ledger import control
+    from jobs.ledger.acts import Act, recorded
     from jobs.ledger.limits import resume_endpoints
     from jobs.report.words import counted
 
@@ -84,7 +90,8 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
     settings = read_settings()
     with open_ledger(settings) as ledger:
         batch_id = the_batch(ledger, batch) if batch else None
-        lifted = ledger.write(resume_endpoints)
+        act = Act(who(settings), "resume", batch_id)
+        lifted = ledger.write(recorded, Act(act.who, "resume", None, {"of": "endpoint"}), resume_endpoints)
         for one in lifted:
             model = f" for {one.model}" if one.model else ""
             say(f"endpoint{model} goes on after: {one.kind}: {one.message}")
@@ -94,8 +101,9 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
             )
             return
         if budget is not None:
-            ledger.write(control.set_budget, batch_id, budget)
-        moved = ledger.write(control.resume, batch_id)
+            raised = replace(act, what={"budget_nanodollars": budget})
+            ledger.write(recorded, raised, control.set_budget, batch_id, budget)
+        moved = ledger.write(recorded, act, control.resume, batch_id)
         stands = _standing(ledger, batch_id)
     facts = {"batch": batch_id, "moved": moved, "state": stands.state, "endpoint_pauses_lifted": len(lifted)}
     _answer(as_json, facts, f"{batch_id} is {stands.state}")
@@ -113,9 +121,12 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
 def cancel(batch: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Drop what is queued. Calls in flight end, and their images and costs are kept."""
     from jobs.ledger import control
+    from jobs.ledger.acts import Act, recorded
 
-    with reading() as ledger:
+    settings = read_settings()
+    with open_ledger(settings) as ledger:
         batch_id = the_batch(ledger, batch)
+        act = Act(who(settings), "cancel", batch_id)
         stands = _standing(ledger, batch_id)
         queued, running = stands.jobs["queued"], stands.jobs["running"]
         what = f"cancel {queued} queued jobs of {batch_id}; {running} in flight end by themselves"
@@ -123,7 +134,7 @@ def cancel(batch: str, dry_run: bool, yes: bool, as_json: bool) -> None:
             say(what)
         else:
             confirm(what, jobs=queued, worst_nano=0, yes=yes)
-        moved = 0 if dry_run else ledger.write(control.cancel, batch_id)
+        moved = 0 if dry_run else ledger.write(recorded, act, control.cancel, batch_id)
         state = _standing(ledger, batch_id).state
     _answer(
         as_json,
@@ -132,9 +143,12 @@ def cancel(batch: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     )
 
 
-def _retry(ledger: "Ledger", batch_id: str, states: list[JobState], *, dry_run: bool, yes: bool) -> int:
+def _retry(
+    ledger: "Ledger", batch_id: str, states: list[JobState], operator: str, *, dry_run: bool, yes: bool
+) -> int:
     """Say what it may cost, ask, move; returns the number of jobs queued (or that would be)."""
     from jobs.ledger import control
+    from jobs.ledger.acts import Act, recorded
     from jobs.report.words import counted, usd
 
     with ledger.read() as tx:
@@ -147,7 +161,8 @@ def _retry(ledger: "Ledger", batch_id: str, states: list[JobState], *, dry_run: 
     if dry_run or not number:
         return number
     confirm(what, jobs=number, worst_nano=worst_nano, yes=yes)
-    return ledger.write(control.retry, batch_id, states)
+    facts = {"states": [state.value for state in states], "worst_case_nanodollars": worst_nano}
+    return ledger.write(recorded, Act(operator, "retry", batch_id, facts), control.retry, batch_id, states)
 
 
 def _choices(ledger: "Ledger", batch_id: str) -> str:

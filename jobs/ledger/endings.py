@@ -161,7 +161,7 @@ def resolve(attempt: AttemptFacts, job: JobFacts, ending: Ending, retry: RetryDe
         due_in_ms=due_in_ms,
         counted=0 if fresh else after.counted,
         unknowns=0 if fresh else after.unknowns,
-        new_key=ending.http_status is not None and ending.outcome is not Outcome.UNKNOWN,
+        new_key=ending.http_status is not None and ending.outcome not in (Outcome.UNKNOWN, *RESOLVED),
         surplus=bool(ending.images) and not moves,
         money=money,
         charged_nano=charged,

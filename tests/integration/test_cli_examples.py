@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.ledger.acts import Act, record
 from jobs.ledger.engine import Ledger
 from tests.integration.commands import Commands, fill
 from tests.unit.test_cli_commands import EXAMPLES
@@ -27,6 +28,7 @@ def test_an_example_works(
     (tmp_path / "products.csv").write_text(SHEET, encoding="utf-8-sig")
     (tmp_path / "prompts.jsonl").write_text(LINE)
     fill(sqlite_ledger, id="b_7Q2M0001")
+    sqlite_ledger.write(record, Act("ana@here", "pause", "b_7Q2M0001"))
     command = example.split(" | ", maxsplit=1)[0].split(" > ", maxsplit=1)[0]
     words = shlex.split(command)[1:]
     if words[0] in ("check", "submit") and "products.csv" in words:

@@ -289,6 +289,7 @@ def test_a_doubt_is_held_where_its_repeat_would_start_above_the_wall_for_doubts(
         (ending(Outcome.NOT_SENT, http_status=None), False),
         (ending(Outcome.UNKNOWN), False),
         (ending(Outcome.UNKNOWN, http_status=502), False),
+        (ending(Outcome.NOT_BILLED, http_status=502), False),
     ],
 )
 def test_the_key_changes_only_when_the_endpoint_itself_has_answered(what: Ending, new_key: bool) -> None:
