@@ -37,6 +37,7 @@ AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 _WRITE = "imagemill_write"
 _BUSY_TIMEOUT_S = 60
 _TRIES = 6
+_CONNECT_WITHIN_S = 10
 _LINK_LOST_AFTER_S = 20
 """A PostgreSQL server that acknowledges nothing for so long is given up; the system's own limit is 15 minutes."""
 _IDLE_IN_TRANSACTION_S = 20
@@ -211,7 +212,7 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         max_overflow=pool_size,
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": 10,
+            "connect_timeout": _CONNECT_WITHIN_S,
             "options": "-c synchronous_commit=on -c timezone=UTC"
             f" -c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_S}s",
             "tcp_user_timeout": _LINK_LOST_AFTER_S * 1000,

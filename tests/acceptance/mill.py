@@ -20,10 +20,13 @@ from tests.acceptance.processes import BIN, Process
 from tests.acceptance.waiting import wait_until
 from tests.books import Books
 from tests.checker import check
+from tests.faults import launch
 from worker.simulator.running import Simulator
 
 KEY = "sk-canary-6f1d0c5be7a94d0b8c3e"
 """The API key. It may show nowhere but in the calls."""
+ROOT = Path(__file__).parents[2]
+"""Where processes with faults find the faults."""
 FOUND_WITHIN_S = 90.0
 """What is promised for the death of a worker: its calls are held by then."""
 
@@ -101,16 +104,26 @@ class Mill:
         assert expect in (None, done.code), f"exit {done.code}, not {expect}\n{done.out}\n{done.err}"
         return done
 
-    def start(self, *arguments: str | Path, program: str = "imagemill") -> Process:
-        """A command under way."""
+    def start(self, *arguments: str | Path, program: str = "imagemill", **settings: object) -> Process:
+        """A command under way, with some settings of its own."""
         self._started += 1
         log = self.home / f"{self._started}-{arguments[0]}.log"
-        process = Process([program, *map(str, arguments)], env=self.env, cwd=self.home, log=log)
+        env = self.env | _variables(settings)
+        process = Process([program, *map(str, arguments)], env=env, cwd=self.home, log=log)
         return self._stack.enter_context(process)
 
-    def start_worker(self, *, plain: bool = False) -> Process:
-        """`imagemill work`, or plain Celery, up and registered in the ledger."""
-        worker = self.start("-A", "worker.app", "worker", program="celery") if plain else self.start("work")
+    def start_faulty(self, faults: dict[str, Any], *arguments: str | Path, **settings: object) -> Process:
+        """A command of imagemill under way, with faults planted in its process: see `tests.faults.launch`."""
+        return self.start(*launch.command(faults, *map(str, arguments)), program="python", **settings)
+
+    def start_worker(
+        self, *, plain: bool = False, faults: dict[str, Any] | None = None, **settings: object
+    ) -> Process:
+        """`imagemill work`, or plain Celery, or one with faults planted in it, up and registered in the ledger."""
+        if plain:
+            worker = self.start("-A", "worker.app", "worker", program="celery", **settings)
+        else:
+            worker = self.start_faulty(faults, "work", **settings) if faults else self.start("work", **settings)
         wait_until(
             lambda: (
                 self.books.number(f"SELECT count(*) FROM workers WHERE pid = {worker.pid}") or not worker.running
@@ -190,5 +203,8 @@ def recounted(ledger_url: str) -> list[str]:
 def _environment(settings: dict[str, object]) -> dict[str, str]:
     """Ours without any setting of imagemill, and these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
-    given = {f"IMAGEMILL_{name.upper()}": str(value) for name, value in settings.items() if value is not None}
-    return kept | given | {"PYTHONUNBUFFERED": "1"}
+    return kept | _variables(settings) | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+
+
+def _variables(settings: dict[str, object]) -> dict[str, str]:
+    return {f"IMAGEMILL_{name.upper()}": str(value) for name, value in settings.items() if value is not None}
