@@ -153,8 +153,8 @@ class Document:
         return image.finish()
 
     def _hide(self, value: Any, text: bytes) -> Any:
-        """An endpoint that echoes the key must not bring it into the ledger."""
-        return without_secret(value, self._secret) if self._secret and self._secret.encode() in text else value
+        """An endpoint that echoes the key must not bring it into the ledger, nor one that writes it in escapes."""
+        return without_secret(value, self._secret) if self._secret.encode() in text or b"\\" in text else value
 
 
 def decoded(value: dict[str, Any], items: tuple[Item, ...]) -> Decoded:

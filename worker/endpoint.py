@@ -171,12 +171,12 @@ class Endpoint:
             return answer_of_error(call, wire.head, reply, self._key, self._may_bill)
         if reply.error is not None and not reply.items:
             return answer_of_error(call, wire.head, error_in(reply), self._key, self._may_bill)
-        return answer_of_images(call, wire.head, reply, await self._images(reply, parts))
+        return answer_of_images(call, wire.head, reply, await self._images(reply, parts), self._key)
 
     async def _exchange(self, call: Call, wire: _Wire, parts: Parts) -> Decoded | ApiError:
         response = await self._transport.handle_async_request(self._request(call))
         try:
-            wire.head = Head.of(response.status_code, response.headers.raw)
+            wire.head = Head.of(response.status_code, response.headers.raw, self._key)
             assert isinstance(response.stream, httpx.AsyncByteStream)
             if 200 <= response.status_code < 300:
                 return await self._decoded(call, wire, response.stream, parts)
@@ -276,7 +276,7 @@ async def _error(wire: _Wire, body: AsyncIterable[bytes], key: str) -> ApiError:
     if 300 <= wire.head.status < 400:
         return ApiError(message=f"redirected to {wire.head.headers.get('location', 'nowhere')}")
     text = inflated(bytes(held), wire.head.headers.get("content-encoding", ""), _ERROR_BYTES)
-    return read_error(text.replace(key.encode(), b"[secret]") if key else text)
+    return read_error(text, key)
 
 
 def _outcome(wire: _Wire, error: BaseException) -> Outcome:

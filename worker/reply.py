@@ -24,9 +24,12 @@ class Head:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, status: int, raw: Iterable[tuple[bytes, bytes]]) -> "Head":
-        """From the headers as they came."""
-        return cls(status, {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw})
+    def of(cls, status: int, raw: Iterable[tuple[bytes, bytes]], secret: str = "") -> "Head":
+        """From the headers as they came, without `secret`, the API key, in case they echo it."""
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+        if secret:
+            headers = {name: value.replace(secret, "[secret]") for name, value in headers.items()}
+        return cls(status, headers)
 
     def told(self) -> HeaderFacts:
         """What the headers say."""
@@ -36,10 +39,12 @@ class Head:
 NO_HEAD = Head()
 
 
-def answer_of_images(call: Call, head: Head, reply: Decoded, received: Sequence[Part | Broken | None]) -> Answer:
-    """A paid answer; `received` says for each of its items what became of the image."""
+def answer_of_images(
+    call: Call, head: Head, reply: Decoded, received: Sequence[Part | Broken | None], secret: str = ""
+) -> Answer:
+    """A paid answer; `received` says for each of its items what became of the image. `secret` must not be kept."""
     told = head.told()
-    outcome, kind, message = weigh(received, call.n)
+    outcome, kind, message = weigh(received, call.n, secret)
     images = tuple(
         _image(index, image, reply.items[index].revised_prompt)
         for index, image in enumerate(received)
@@ -108,7 +113,9 @@ def error_in(reply: Decoded) -> ApiError:
     return replace(error, usage=reply.usage or error.usage)
 
 
-def weigh(received: Sequence[Part | Broken | None], asked: int) -> tuple[Outcome, str | None, str | None]:
+def weigh(
+    received: Sequence[Part | Broken | None], asked: int, secret: str = ""
+) -> tuple[Outcome, str | None, str | None]:
     """Outcome, kind and message of an answer that was paid for, by what became of its images."""
     usable = sum(isinstance(image, Part) for image in received)
     if usable >= asked:
@@ -116,7 +123,7 @@ def weigh(received: Sequence[Part | Broken | None], asked: int) -> tuple[Outcome
     broken = next((image for image in received if isinstance(image, Broken)), None)
     kind = broken.kind if broken else "images_missing" if usable else "no_image"
     why = f": {broken.message}" if broken else ""
-    return Outcome.IMAGE_LOST, kind, scrub(f"{usable} of {asked} images came whole{why}")
+    return Outcome.IMAGE_LOST, kind, scrub(f"{usable} of {asked} images came whole{why}", secret)
 
 
 def _image(index: int, part: Part, revised_prompt: str | None) -> ReceivedImage:

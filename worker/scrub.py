@@ -51,14 +51,16 @@ def storable(value: Any) -> Any:
 
 
 def without_secret(value: Any, secret: str) -> Any:
-    """The same JSON value with `secret` gone from every text, but for what is used and never kept: image bytes
-    and the places they are fetched from."""
+    """The same JSON value with `secret` gone from every text and name, but for what is used and never kept: image
+    bytes and the places they are fetched from."""
+    if not secret:
+        return value
     match value:
         case str():
             return value.replace(secret, "[secret]")
         case dict():
             return {
-                name: inner if name in _NEVER_KEPT else without_secret(inner, secret)
+                name.replace(secret, "[secret]"): inner if name in _NEVER_KEPT else without_secret(inner, secret)
                 for name, inner in value.items()
             }
         case list():

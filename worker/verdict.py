@@ -14,7 +14,8 @@ import msgspec
 
 from jobs.states import Outcome
 from worker.calls import Pause
-from worker.scrub import bounded, scrub
+from worker.scan import DecodeError, check_depth
+from worker.scrub import bounded, scrub, without_secret
 
 _TITLE = re.compile(r"<title[^>]{0,100}>([^<]{1,500})</title>", re.IGNORECASE)
 
@@ -65,11 +66,14 @@ class Verdict:
     pause: Pause | None = None
 
 
-def read_error(body: bytes) -> ApiError:
-    """The error in a body that may be JSON of several dialects, HTML, plain text or nothing."""
+def read_error(body: bytes, secret: str = "") -> ApiError:
+    """The error in a body that may be JSON of several dialects, HTML, plain text or nothing; of JSON without
+    `secret`, the API key, however it is written there."""
     try:
         document = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
+        check_depth(document)
+        document = without_secret(document, secret)
+    except (ValueError, RecursionError, DecodeError):
         document = None
     return error_of(document) or ApiError(message=_page_text(body.decode("utf-8", "replace")))
 

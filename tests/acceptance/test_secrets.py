@@ -22,7 +22,7 @@ def secret_mill(new_mill: Callable[..., Mill], ledger_url: str, redis_url: str) 
     )
 
 
-def test_no_secret_is_left_anywhere(
+def test_c13_no_secret_is_left_anywhere(
     secret_mill: Mill, ledger_url: str, redis_url: str, redis_server: RedisServer
 ) -> None:
     mill = secret_mill

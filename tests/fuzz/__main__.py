@@ -15,7 +15,7 @@ import atheris
 
 INSTRUMENTED = {
     "manifest": ["jobs.manifest", "jobs.money", "jobs.catalogue", "jobs.report"],
-    "decoder": ["worker.answer", "worker.sse", "worker.scan", "worker.inflate", "worker.parts", "worker.images"],
+    "decoder": ["worker.answer", "worker.sse", "worker.scan", "worker.scrub", "worker.verdict", "worker.inflate", "worker.parts", "worker.images"],
 }
 MEMORY_MB = 512
 """Python, the instrumented code and its coverage tables take some 150."""

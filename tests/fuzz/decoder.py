@@ -16,6 +16,7 @@ from worker.inflate import InflatingDecoder
 from worker.parts import Broken, Part, Parts
 from worker.scan import DecodeError
 from worker.sse import EventDecoder
+from worker.verdict import read_error
 
 MAX_BYTES = 1 << 20
 SECRET = "canary-7"
@@ -38,6 +39,7 @@ Outcome = Decoded | str
 def target(data: bytes) -> None:
     """Raises AssertionError, or whatever the product let through."""
     flags, seed, body = (*data[:2], data[2:]) if len(data) >= 2 else (0, 0, data)
+    assert SECRET not in repr(read_error(body, SECRET).usage)
     whole_bytes, answer.WHOLE_BYTES = answer.WHOLE_BYTES, 0 if flags & _SCANNED else answer.WHOLE_BYTES
     try:
         with tempfile.TemporaryDirectory() as name:

@@ -194,7 +194,7 @@ def test_an_answer_cut_at_any_fiftieth_is_no_answer(folder: Path) -> None:
         assert error.value.kind == "answer_cut"
 
 
-def test_an_answer_over_the_cap_is_refused_as_it_comes(folder: Path) -> None:
+def test_c8_an_answer_over_the_cap_is_refused_as_it_comes(folder: Path) -> None:
     with pytest.raises(DecodeError) as error:
         decode(folder, halves(text(noise()), 65_536), max_bytes=500_000)
     assert error.value.kind == "answer_too_large"
@@ -219,7 +219,7 @@ def test_half_an_emoji_in_the_revised_prompt_costs_no_image(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("whole_bytes", [0, answer.WHOLE_BYTES])
-def test_an_echoed_key_is_kept_nowhere(folder: Path, monkeypatch: pytest.MonkeyPatch, whole_bytes: int) -> None:
+def test_c12_an_echoed_key_is_kept_nowhere(folder: Path, monkeypatch: pytest.MonkeyPatch, whole_bytes: int) -> None:
     monkeypatch.setattr(answer, "WHOLE_BYTES", whole_bytes)
     decoded = decode(folder, [text(picture(), echo="Bearer canary-7")], secret="canary-7")
     assert "canary-7" not in repr(decoded)
@@ -245,7 +245,7 @@ def test_a_key_that_happens_to_stand_in_an_image_leaves_its_bytes_alone(folder: 
         max_leaves=12,
     )
 )
-def test_no_shape_of_answer_raises_anything_but_decode_error(value: Any) -> None:
+def test_c23_no_shape_of_answer_raises_anything_but_decode_error(value: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         try:
             decoded = decode(Path(name), [json.dumps({"data": value}).encode()])

@@ -209,7 +209,7 @@ BLOCKED = [
 ]
 
 
-def test_no_url_of_the_list_reaches_the_canary(tmp_path: Path) -> None:
+def test_c1_no_url_of_the_list_reaches_the_canary(tmp_path: Path) -> None:
     async def steps(fetch: Fetch, server: ScriptedServer) -> None:
         for url in BLOCKED:
             got = await fetch(url)
@@ -221,7 +221,7 @@ def test_no_url_of_the_list_reaches_the_canary(tmp_path: Path) -> None:
     run(tmp_path, answers(200, picture()), steps, allow=[])
 
 
-def test_every_address_of_a_name_must_be_public(tmp_path: Path) -> None:
+def test_c2_every_address_of_a_name_must_be_public(tmp_path: Path) -> None:
     async def mixed(_host: str, _port: int) -> list[str]:
         return ["93.184.215.14", "127.0.0.1"]
 
@@ -230,7 +230,7 @@ def test_every_address_of_a_name_must_be_public(tmp_path: Path) -> None:
     assert server.connections == 0
 
 
-def test_a_name_that_changes_its_address_leads_to_the_checked_one_only(tmp_path: Path) -> None:
+def test_c2_a_name_that_changes_its_address_leads_to_the_checked_one_only(tmp_path: Path) -> None:
     """A thousand names, each public when it is asked for first and the canary ever after."""
     asked: set[str] = set()
     connected: set[str] = set()
@@ -303,6 +303,9 @@ def test_the_tls_handshake_names_the_host(tmp_path: Path) -> None:
 # Redirects
 
 
+SECRETS_OF_HTTP = (b"authorization", b"cookie", b"referer", b"idempotency-key", b"x-client-request-id")
+
+
 def redirects(hops: int) -> Script:
     async def script(exchange: Exchange) -> None:
         step = int(exchange.target.rsplit("/", 1)[1] or 0)
@@ -314,12 +317,13 @@ def redirects(hops: int) -> Script:
     return script
 
 
-def test_three_redirects_are_followed(tmp_path: Path) -> None:
-    got, _ = get(tmp_path, redirects(3), "http://127.0.0.1:{port}/0")
+def test_c3_three_redirects_are_followed_without_a_secret(tmp_path: Path) -> None:
+    got, server = get(tmp_path, redirects(3), "http://127.0.0.1:{port}/0")
     assert got == picture()
+    assert not any(name in request.head.lower() for name in SECRETS_OF_HTTP for request in server.requests)
 
 
-def test_a_fourth_redirect_is_not(tmp_path: Path) -> None:
+def test_c3_a_fourth_redirect_is_not(tmp_path: Path) -> None:
     got, _ = get(tmp_path, redirects(20), "http://127.0.0.1:{port}/0")
     assert got.kind == "image_url_failed"
     assert "redirects" in got.message
@@ -329,7 +333,7 @@ def test_a_fourth_redirect_is_not(tmp_path: Path) -> None:
     "target",
     ["http://169.254.169.254/", "https://localhost:{port}/x", "http://localhost:{port}/x", "file:///etc/passwd"],
 )
-def test_each_redirect_is_checked_anew(tmp_path: Path, target: str) -> None:
+def test_c3_each_redirect_is_checked_anew(tmp_path: Path, target: str) -> None:
     async def script(exchange: Exchange) -> None:
         port = exchange.writer.get_extra_info("sockname")[1]
         await exchange.send(response(302, b"", {"Location": target.format(port=port)}))

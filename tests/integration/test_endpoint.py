@@ -5,6 +5,7 @@ import errno
 import json
 import socket
 import zlib
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -337,7 +338,7 @@ def test_an_api_error_is_judged_with_its_headers(tmp_path: Path) -> None:
     assert (answer.rate.retry_after_s, answer.request_id, answer.http_status) == (3.0, "r2", 429)
 
 
-def test_an_error_that_echoes_the_key_is_scrubbed(tmp_path: Path) -> None:
+def test_c12_an_error_that_echoes_the_key_is_scrubbed(tmp_path: Path) -> None:
     error = {
         "error": {"code": "invalid_api_key", "message": f"Incorrect API key provided: {KEY}"},
         "usage": {"k": KEY},
@@ -346,6 +347,41 @@ def test_an_error_that_echoes_the_key_is_scrubbed(tmp_path: Path) -> None:
     assert answer.outcome is Outcome.REJECTED
     assert answer.pause is not None
     assert "[secret]" in answer.pause.message
+
+
+ESCAPED = KEY.replace("sk", "\\u0073k")
+HEADERS = {"x-request-id": f"for {KEY}", "location": f"/{KEY}", "x-ratelimit-limit-requests": KEY}
+TOLD = f'{{"{ESCAPED}": "{ESCAPED}", "a": ["{KEY}"]}}'
+PNG = b64encode(picture()).decode()
+ECHOES = {
+    "error": (401, f'{{"error": {{"code": "{ESCAPED}", "message": "no {ESCAPED}"}}, "usage": {TOLD}}}'),
+    "page": (502, f"<title>Bearer {KEY}</title>"),
+    "redirect": (307, ""),
+    "facts": (
+        200,
+        f'{{"data": [{{"b64_json": "{PNG}", "revised_prompt": "{ESCAPED}"}}], "usage": {TOLD}, "x": {TOLD}}}',
+    ),
+    "image": (200, f'{{"data": [{{"b64_json": "{b64encode(KEY.encode()).decode()}"}}]}}'),
+    "url": (200, f'{{"data": [{{"url": "http://{KEY}.test/{KEY}"}}, {{"url": "{KEY}://{KEY}"}}]}}'),
+    "no answer": (200, f"{KEY} {KEY}"),
+    "cut": (200, f'{{"data": [{{"{KEY}'),
+}
+
+
+@pytest.mark.parametrize("status, body", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_c12_no_answer_brings_the_key_that_it_echoes(tmp_path: Path, status: int, body: str, pieces: int) -> None:
+    """In headers, names, values, escapes, image bytes, URLs, and cut in the middle (`run` looks for it)."""
+
+    async def script(exchange: Exchange) -> None:
+        whole = response(status, body.encode(), HEADERS)
+        step = -(-len(whole) // pieces)
+        for start in range(0, len(whole), step):
+            await exchange.send(whole[start : start + step])
+            await asyncio.sleep(0)
+
+    answer, _ = run(tmp_path, script)
+    assert answer.request_id == "for [secret]"
 
 
 def test_a_proxys_page_leaves_a_doubt(tmp_path: Path) -> None:
@@ -370,7 +406,7 @@ def test_a_client_error_whose_body_is_cut_is_certain_all_the_same(tmp_path: Path
     assert run(tmp_path, cut)[0].outcome is Outcome.REJECTED
 
 
-def test_redirects_are_not_followed(tmp_path: Path) -> None:
+def test_c3_redirects_of_calls_are_not_followed(tmp_path: Path) -> None:
     answer, server = run(tmp_path, answers(307, b"", {"Location": "/v1/elsewhere"}))
     assert (answer.outcome, answer.error_kind) == (Outcome.REJECTED, "redirected")
     assert "/v1/elsewhere" in (answer.error_message or "")

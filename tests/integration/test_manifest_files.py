@@ -102,7 +102,7 @@ def test_a_price_file_is_laid_over(tmp_path: Path) -> None:
         PriceBook.load(tmp_path / "missing.json")
 
 
-def test_memory_grows_by_some_bytes_per_row_only(tmp_path: Path) -> None:
+def test_c17_memory_grows_by_some_bytes_per_row_only(tmp_path: Path) -> None:
     rows = 60_000
     path = tmp_path / "large.jsonl"
     line = '{"id": "sku-%08d", "prompt": "' + "x" * 500 + '", "model": "dall-e-2"}\n'

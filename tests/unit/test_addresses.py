@@ -79,26 +79,26 @@ def test_public_addresses_may_be_reached(address: str) -> None:
         "",
     ],
 )
-def test_special_and_odd_addresses_are_refused(address: str) -> None:
+def test_c4_special_and_odd_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
 
 
 @given(st.sampled_from(SPECIAL_V4), st.integers(0, 2**32 - 1))
-def test_no_address_of_a_special_v4_range_is_public(block: str, pick: int) -> None:
+def test_c4_no_address_of_a_special_v4_range_is_public(block: str, pick: int) -> None:
     network = IPv4Network(block)
     address = IPv4Address(int(network.network_address) + pick % network.num_addresses)
     assert not is_public(str(address))
 
 
 @given(st.sampled_from(SPECIAL_V6), st.integers(0, 2**128 - 1))
-def test_no_address_of_a_special_v6_range_is_public(block: str, pick: int) -> None:
+def test_c4_no_address_of_a_special_v6_range_is_public(block: str, pick: int) -> None:
     network = IPv6Network(block)
     address = IPv6Address(int(network.network_address) + pick % network.num_addresses)
     assert not is_public(str(address))
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_no_v4_address_is_public_inside_a_v6_address(number: int) -> None:
+def test_c4_no_v4_address_is_public_inside_a_v6_address(number: int) -> None:
     for block in ("::ffff:0:0", "64:ff9b::"):
         assert not is_public(str(IPv6Address(int(IPv6Address(block)) + number)))
     assert not is_public(str(IPv6Address((0x2002 << 112) + (number << 80))))

@@ -51,7 +51,7 @@ class Bench:
         self.dispatcher.join()
 
 
-def test_free_slots_are_divided_evenly_among_the_batches() -> None:
+def test_c21_free_slots_are_divided_evenly_among_the_batches() -> None:
     bench = Bench(["large", "small", "other"], 9)
     with bench.running():
         asked = bench.until_asked(3)
@@ -67,7 +67,7 @@ def test_what_one_batch_leaves_goes_to_the_next() -> None:
     assert [most for _, most in asked[:2]] == [2, 4]
 
 
-def test_another_batch_is_first_in_each_round() -> None:
+def test_c21_another_batch_is_first_in_each_round() -> None:
     bench = Bench(["a", "b", "c"], 1)
 
     def take_and_end(batch: str, most: int) -> Admission:

@@ -70,7 +70,7 @@ def test_a_byte_order_mark_further_down_is_not() -> None:
     assert codes({"prompt": "a"}, b'\xef\xbb\xbf{"prompt": "b"}') == ["bad_json"]
 
 
-def test_a_line_over_the_limit_is_skipped_and_reading_goes_on() -> None:
+def test_c17_a_line_over_the_limit_is_skipped_and_reading_goes_on() -> None:
     long = b'{"prompt": "' + b"x" * (2 * MAX_LINE_BYTES) + b'"}'
     entries = read({"prompt": "a"}, long, {"prompt": "b"})
     assert [type(entry) for entry in entries] == [Row, Problem, Row]

@@ -74,7 +74,7 @@ def test_a_job_that_did_not_fail_has_no_advice(state: str) -> None:
     assert "imagemill retry" not in page.text
 
 
-def test_the_page_has_no_script_and_asks_nothing_of_the_network() -> None:
+def test_c11_the_page_has_no_script_and_asks_nothing_of_the_network() -> None:
     page = sheet([job()])
     assert not page.all("script") and not page.all("link") and not page.all("iframe")
     (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
@@ -84,7 +84,7 @@ def test_the_page_has_no_script_and_asks_nothing_of_the_network() -> None:
 
 
 @pytest.mark.parametrize("field", ["custom_id", "prompt", "error_kind", "error_message", "state"])
-def test_hostile_text_stays_text(field: str) -> None:
+def test_c11_hostile_text_stays_text(field: str) -> None:
     page = sheet([job(**{"error_kind": "x", field: HOSTILE})])
     assert not page.all("script")
     assert not page.all("img")
@@ -99,7 +99,7 @@ def test_a_picture_that_cannot_be_made_small_is_linked() -> None:
     assert image["src"] == "b_1/1_a%20b%23_0.png"
 
 
-def test_a_drawing_that_can_hold_scripts_is_not_shown() -> None:
+def test_c7_a_drawing_that_can_hold_scripts_is_linked_and_not_shown() -> None:
     page = sheet([job(state="succeeded", pictures=(Picture("b_1/1.svg", "svg", 9, None, None, False),))])
     assert not page.all("img")
 

@@ -16,7 +16,7 @@ def test_control_and_direction_characters_are_written_as_escapes() -> None:
 
 
 @given(st.text())
-def test_no_text_brings_a_control_character_to_the_terminal(text: str) -> None:
+def test_c20_no_text_brings_a_control_character_to_the_terminal(text: str) -> None:
     seen = escaped(text + HOSTILE)
     assert not any(ord(one) < 0x20 or 0x7F <= ord(one) <= 0x9F or one in HOSTILE for one in seen)
 
