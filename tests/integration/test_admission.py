@@ -204,6 +204,17 @@ def test_a_job_of_another_model_that_fits_the_budget_is_not_held_up(ledger: Ledg
     assert wait_of(admission) == "budget"
 
 
+def test_a_batch_with_jobs_that_only_wait_for_permits_is_not_told_that_its_budget_is_full(ledger: Ledger) -> None:
+    """It would be paused, although it can go on by itself."""
+    rows = [new_job(1, model="a-dear-model", ceiling_nano=5_000), *(new_job(row, model="b") for row in (2, 3))]
+    batch = open_batch(ledger, rows, budget=4_000)
+    caps = Caps(requests_per_min=30)
+    assert rows_of(ask(ledger, batch, 4, caps=caps)) == [2]
+    assert wait_of(ask(ledger, batch, 4, caps=caps)) == "rate_limit"
+    assert rows_of(ask(ledger, batch, 4)) == [3]
+    assert wait_of(ask(ledger, batch, 4)) == "budget"
+
+
 def test_no_more_permits_are_given_than_the_stated_limit_allows(ledger: Ledger) -> None:
     batch = open_batch(ledger, 10)
     admission = ask(ledger, batch, 10, caps=Caps(images_per_min=6))

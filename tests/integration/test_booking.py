@@ -1,6 +1,8 @@
 """Booking: images published, answers priced, limits learned, trouble stopped; and every step safe to repeat."""
 
+import json
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from jobs.catalogue.prices import PriceBook
 from jobs.ledger import limits, schema
 from jobs.ledger.admission import Admitted, read_admitted
 from jobs.ledger.engine import Ledger
@@ -19,6 +22,7 @@ from tests.integration.ledgers import (
     ask,
     attempt_row,
     batch_row,
+    change,
     job_row,
     money,
     new_job,
@@ -106,6 +110,22 @@ def test_an_answer_is_charged_by_its_usage(desk: Desk) -> None:
     assert (attempt.charged_nano, attempt.priced_by) == (COST, "usage")
     assert (attempt.text_in, attempt.image_out, attempt.price_book) == (10, 272, BOOK.version)
     assert money(desk.ledger, desk.batch) == (COST, 0, 2 * CEILING)
+
+
+def test_an_answer_costs_what_it_did_on_the_day_of_its_call_however_late_it_is_booked(desk: Desk) -> None:
+    """A price that changed between the call and the replay of its answer."""
+    first = desk.attempts[0]
+    days_before = 3 * 24 * 3600 * 1000
+    change(desk.ledger, schema.attempts, admitted_at=schema.attempts.c.admitted_at - days_before)
+    with desk.ledger.read() as tx:
+        admitted = read_admitted(tx, [first])
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    row = {"model": "gpt-image-1", "meter": "image_output", "unit": "1M tokens", "usd": "80"}
+    dearer = PriceBook.build(json.dumps({"rows": [row | {"effective_from": yesterday.isoformat()}]}).encode())
+    Booking(desk.ledger, LocalStore(desk.store), dearer, ENDPOINT).book([desk.answer()], admitted, desk.parts)
+    assert attempt_row(desk.ledger, first).charged_nano == COST
+    Booking(desk.ledger, LocalStore(desk.store), dearer, ENDPOINT).book([desk.answer(1)], desk.admitted, desk.parts)
+    assert attempt_row(desk.ledger, desk.attempts[1]).charged_nano == COST + 272 * 40_000
 
 
 def test_an_answer_without_usage_is_charged_by_the_table_and_marked(desk: Desk) -> None:

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from jobs.ledger import intake, recount, schema
+from jobs.ledger.budgets import Scope, set_cap
 from jobs.ledger.engine import Ledger
 from tests.integration.ledgers import (
     ask,
@@ -66,6 +67,23 @@ def test_a_wrong_total_is_named(ledger: Ledger, table: Any, column: str, named: 
     assert found
     assert all(line.startswith(named) and "kept" in line and "counted" in line for line in found)
     change(ledger, table, **{column: table.c[column] - 1})
+
+
+@pytest.mark.parametrize("column", ["confirmed_nano", "possible_nano", "reserved_nano"])
+def test_a_wrong_sum_of_a_shared_budget_is_named(ledger: Ledger, column: str) -> None:
+    used_ledger(ledger)
+    scopes = (Scope.OVERALL, ""), (Scope.MONTH, ""), (Scope.DAY, ""), (Scope.TAG, "n=1")
+    for scope, key in scopes:
+        ledger.write(set_cap, scope, key, 10**9)
+    assert differences(ledger) == []
+    table = schema.budgets
+    for scope, _ in scopes:
+        change(ledger, table, table.c.scope == scope, **{column: table.c[column] + 1})
+    found = differences(ledger)
+    named = sorted(line.split()[1] for line in found)
+    assert named == ["day", "day", "month", "month", "overall", "tag"]  # each with what holds the cap of every one
+    for scope, _ in scopes:
+        change(ledger, table, table.c.scope == scope, **{column: table.c[column] - 1})
 
 
 def test_a_total_under_a_wrong_day_is_named(ledger: Ledger) -> None:
