@@ -70,7 +70,7 @@ def test_a_worker_that_cannot_start_says_why_and_tells_its_supervisor(
     assert "imagemill db upgrade" in worker.said()
 
 
-def test_a_killed_workers_calls_are_held_and_sent_again_only_when_a_person_says_so(mill: Mill) -> None:
+def test_s1_a_killed_workers_calls_are_held_and_sent_again_only_when_a_person_says_so(mill: Mill) -> None:
     killed = worker_with_calls_in_flight(mill, IN_FLIGHT, "timeout x1")
     lives_on = mill.start_worker()
     killed.crash()
@@ -87,7 +87,7 @@ def test_a_killed_workers_calls_are_held_and_sent_again_only_when_a_person_says_
     mill.check()
 
 
-def test_when_all_workers_are_killed_the_next_one_to_start_holds_their_calls(mill: Mill) -> None:
+def test_s2_when_all_workers_are_killed_the_next_one_to_start_holds_their_calls(mill: Mill) -> None:
     killed = [worker_with_calls_in_flight(mill, 2 * IN_FLIGHT, "timeout"), mill.start_worker()]
     wait_until(lambda: mill.calls_in_flight() == 2 * IN_FLIGHT, 30, mill.tails)
     for worker in killed:

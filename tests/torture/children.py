@@ -6,15 +6,17 @@ and log, and dies with the run.
 """
 
 import ctypes
+import importlib
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.faults.launch import plant
 from tests.torture.doom import Doom
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -33,6 +35,8 @@ class Start:
     out: Path
     faults: Mapping[str, Any]
     doom: Doom | None = None
+    entry: str = "jobs.cli:main"
+    """The function that is given the arguments."""
 
     @property
     def mark(self) -> Path:
@@ -83,13 +87,11 @@ def run_command(start: Start) -> None:
     os.environ.clear()
     os.environ.update(start.environment)
     sys.argv = ["imagemill", *start.arguments]
-    from jobs.cli import main
-    from tests.faults.launch import plant
-
     plant(dict(start.faults))
     if start.doom:
         start.doom.plant(start.mark)
-    main(start.arguments)
+    module, _, name = start.entry.partition(":")
+    getattr(importlib.import_module(module), name)(start.arguments)
 
 
 def _redirect(stream: Any, path: Path) -> None:
@@ -97,20 +99,3 @@ def _redirect(stream: Any, path: Path) -> None:
     os.dup2(target, stream.fileno())
     os.close(target)
     stream.reconfigure(line_buffering=True)
-
-
-def run_to_end(
-    arguments: Sequence[str],
-    environment: Mapping[str, str],
-    folder: Path,
-    out: Path,
-    within_s: float = 120.0,
-) -> int:
-    """A command to its end; its exit code. Raises TimeoutError."""
-    start = Start(tuple(arguments), environment, folder, folder / "commands.log", out, {})
-    child = Child(start)
-    code = child.wait(within_s)
-    if code is None:
-        child.kill()
-        raise TimeoutError(f"imagemill {' '.join(arguments)} did not end within {within_s:.0f} s")
-    return code

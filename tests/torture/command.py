@@ -4,92 +4,117 @@ import argparse
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
 from tests.checker import check
+from tests.torture.baseline import Baseline
+from tests.torture.recovery import Recovery
 from tests.torture.report import Result, result
 from tests.torture.run import Run
+from tests.torture.samples import read_sums
 from tests.torture.schedule import schedule
 from tests.torture.stage import Stage
 from tests.torture.supply import Supply
 from tests.torture.table import table
-from tests.torture.verdict import differences, extra_paid, judge, submissions
+from tests.torture.verdict import Verdict, differences, extra_paid, judge, submissions
 
-DRAIN_WITHIN_S = 600.0
+DRAIN_WITHIN_S = 900.0
+PAIRS = ("sqlite", "postgres", "plain-celery")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked for."""
+
+    pair: str
+    seed: int
+    minutes: float
+    jobs: int = 2_000
+    """Unfinished ones, kept in supply."""
+    blows_per_s: float = 0.5
+    """To workers, beside those that die by a doom of their own: about as many again."""
+    real_clock: bool = False
 
 
 def main(parser: argparse.ArgumentParser) -> int:
     """1 on any violation; the run's folder is kept then, else removed."""
-    parser.add_argument("--pair", choices=("sqlite", "postgres"), default="postgres")
+    parser.add_argument("--pair", choices=PAIRS, default="postgres")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2_000, help="unfinished jobs kept in supply")
-    parser.add_argument("--kills", type=float, default=0.5, help="blows to workers a second, beside dooms")
+    parser.add_argument("--blows", type=float, default=0.5, help="to workers a second, beside dooms")
     parser.add_argument("--real-clock", action="store_true", help="leases of 60 s instead of 6 s")
     parser.add_argument("--out", type=Path, help="file for the result as JSON")
     parser.add_argument("--home", type=Path, help="folder of the run, which is then kept")
     chosen = parser.parse_args()
     home = chosen.home or Path(tempfile.mkdtemp(prefix="imagemill-torture-"))
     home.mkdir(exist_ok=True)
-    found = torture(
-        chosen.pair,
-        chosen.seed,
-        chosen.minutes,
-        home,
-        keep_jobs=chosen.jobs,
-        blows_per_s=chosen.kills,
-        real_clock=chosen.real_clock,
-    )
+    plan = Plan(chosen.pair, chosen.seed, chosen.minutes, chosen.jobs, chosen.blows, chosen.real_clock)
+    found = torture(plan, home)
     if chosen.out:
-        chosen.out.write_text(json.dumps(found.asdict(), indent=1))
-    print(table([found.asdict()]))
+        chosen.out.write_text(json.dumps(asdict(found), indent=1))
+    print(table([asdict(found)]))
     return _conclude(found, home, keep=chosen.home is not None)
 
 
-def torture(
-    pair: str,
-    seed: int,
-    minutes: float,
-    home: Path,
-    *,
-    keep_jobs: int = 2_000,
-    blows_per_s: float = 0.5,
-    real_clock: bool = False,
-) -> Result:
-    """One run from beginning to end in the folder `home`."""
-    seconds = 60 * minutes
-    with Stage(pair, home, seed, real_clock=real_clock) as stage:
-        random = Random(seed)
-        supply = Supply(home / "lots", random, (keep_jobs // 20, keep_jobs // 4))
-        run = Run(stage, supply, random, keep_jobs)
-        servers = pair == "postgres"
-        run.go(schedule(seed, seconds, servers=servers, lease_s=stage.lease_s, blows_per_s=blows_per_s), seconds)
-        run.drain(DRAIN_WITHIN_S)
-        return _settle_accounts(pair, seed, minutes, stage, supply, run)
+def torture(plan: Plan, home: Path) -> Result:
+    """One run from beginning to end in the folder `home`, which exists."""
+    with Stage(plan.pair, home, plan.seed, real_clock=plan.real_clock) as stage:
+        return _compare(plan, stage) if plan.pair == "plain-celery" else _torture(plan, stage)
 
 
-def _settle_accounts(pair: str, seed: int, minutes: float, stage: Stage, supply: Supply, run: Run) -> Result:
-    """Everything is at rest: check it all, let the books decide the doubts, check again."""
-    log, books, journal = run.log, stage.books, stage.journal
-    ledger, lines = books.snapshot(), journal.lines()
-    journal.read_on()
-    verdict = judge(ledger, lines, supply.lots)
-    log.violations += [*check(ledger, lines, stage.images), *submissions(ledger, supply.lots)]
+def _torture(plan: Plan, stage: Stage) -> Result:
+    random, seconds = Random(plan.seed), 60 * plan.minutes
+    supply = Supply(stage.home / "lots", random, (plan.jobs // 20, plan.jobs // 4))
+    run = Run(stage, supply, random, plan.jobs)
+    servers = plan.pair == "postgres"
+    blows = schedule(plan.seed, seconds, servers=servers, lease_s=stage.lease_s, blows_per_s=plan.blows_per_s)
+    run.go(blows, seconds)
+    run.drain(DRAIN_WITHIN_S)
+    verdict = _check(stage, supply, run)
+    _resolve_by_books(stage, run)
+    return result(plan.pair, plan.seed, plan.minutes, stage, run.log, run.recovery, verdict)
+
+
+def _compare(plan: Plan, stage: Stage) -> Result:
+    """As many kills at random times as the other has kills and dooms."""
+    run, seconds = Baseline(stage, plan.jobs), 60 * plan.minutes
+    run.go(schedule(plan.seed, seconds, servers=True, blows_per_s=2 * plan.blows_per_s), seconds)
+    run.drain(DRAIN_WITHIN_S)
+    return result(plan.pair, plan.seed, plan.minutes, stage, run.log, Recovery(stage.books), run.judge())
+
+
+def _check(stage: Stage, supply: Supply, run: Run) -> Verdict:
+    """Everything is at rest: hold ledger, journal, files and promises against each other."""
+    ledger, lines = stage.books.snapshot(), stage.journal.lines()
+    stage.journal.read_on()
     billed = {line["attempt_id"]: line["amount_nanodollars"] for line in lines if line["kind"] == "call"}
-    log.violations += [f"attempt {one} was an extra paid call" for one in extra_paid(ledger, billed, supply.lots)]
-    log.violations += differences(ledger, lines)
-    if log.closed_after_s is None or log.closed_after_s > run.bound_s:
-        log.violations.append(f"attempts stayed open for {log.closed_after_s} s, not {run.bound_s:.0f} at most")
-    code, told = stage.run("db", "check")
+    closed_s, (code, told) = run.log.closed_after_s, stage.run("db", "check")
+    found = [*check(ledger, lines, stage.images), *submissions(ledger, supply.lots), *differences(ledger, lines)]
+    found += [f"attempt {one} was an extra paid call" for one in extra_paid(ledger, billed, supply.lots)]
+    if closed_s is None or closed_s > run.bound_s:
+        found.append(f"attempts stayed open for {closed_s} s, not {run.bound_s:.0f} at most")
     if code:
-        log.violations.append(f"db check: exit {code}: {told}")
-    if log.violations:
+        found.append(f"db check: exit {code}: {told}")
+    run.log.violations += found
+    if run.log.violations:
         (stage.home / "ledger.json").write_text(json.dumps(asdict(ledger)))  # the server goes with the run
-    return result(
-        pair, seed, minutes, stage.lease_s, log, run.recovery, journal.called, verdict, after_resolve=None
-    )
+    return judge(ledger, lines, supply.lots)
+
+
+def _resolve_by_books(stage: Stage, run: Run) -> None:
+    """The endpoint's books decide every doubt; then ledger and books are equal to the nano-dollar."""
+    time.sleep(run.bound_s)  # a call counts as not billed only when nobody could send it any more
+    books, evidence = str(stage.journal.path), "the simulator's journal"
+    code, told = stage.run("resolve", "--books", books, "--evidence", evidence, "--yes")
+    sums = read_sums(stage.books)
+    if code or sums.possible or sums.confirmed != stage.journal.billed_nano:
+        left = f"possible {sums.possible}, confirmed {sums.confirmed}, billed {stage.journal.billed_nano}"
+        run.log.violations.append(f"after resolve (exit {code}): {left}: {told}")
+    run.log.violations += check(stage.books.snapshot(), stage.journal.lines(), stage.images)
 
 
 def _conclude(found: Result, home: Path, *, keep: bool) -> int:

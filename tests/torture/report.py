@@ -5,10 +5,10 @@ import platform
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.torture.recovery import Recovery, percentile
 from tests.torture.run import Log
+from tests.torture.stage import Stage
 from tests.torture.verdict import Verdict
 
 
@@ -28,8 +28,6 @@ class Result:
     blows: dict[str, int]
     verdict: dict[str, int]
     difference: int
-    after_resolve: int | None
-    """The difference after `imagemill resolve` went through the endpoint's books."""
     samples: int
     recovery_p50_s: float | None
     recovery_p99_s: float | None
@@ -38,20 +36,9 @@ class Result:
     drained_after_s: float | None
     violations: list[str]
 
-    def asdict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def result(
-    name: str,
-    seed: int,
-    minutes: float,
-    lease_s: float,
-    log: Log,
-    recovery: Recovery,
-    called: set[str],
-    verdict: Verdict,
-    after_resolve: int | None,
+    name: str, seed: int, minutes: float, stage: Stage, log: Log, recovery: Recovery, verdict: Verdict
 ) -> Result:
     times = recovery.times_s()
     return Result(
@@ -60,13 +47,12 @@ def result(
         commit=commit(),
         machine=machine(),
         minutes=minutes,
-        lease_s=lease_s,
+        lease_s=stage.lease_s,
         kills=log.done["kills"],
-        calls_killed=sum(len(kill.held & called) for kill in recovery.kills),
-        blows=dict(log.done),
+        calls_killed=sum(len(kill.held & stage.journal.called) for kill in recovery.kills),
+        blows=dict(sorted(log.done.items())),
         verdict=asdict(verdict),
         difference=verdict.difference,
-        after_resolve=after_resolve,
         samples=log.samples,
         recovery_p50_s=percentile(times, 0.5),
         recovery_p99_s=percentile(times, 0.99),

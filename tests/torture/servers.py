@@ -29,6 +29,11 @@ class Servers:
         up = self._postgres is None or self._postgres.running
         return up and time.monotonic() > self._postgres_back_s + SETTLES_WITHIN_S
 
+    @property
+    def up(self) -> bool:
+        """Everything answers."""
+        return self.ledger_up and time.monotonic() > self._redis_thaws_s
+
     def hit(self, blow: Blow) -> bool:
         """False: not now."""
         assert self._redis is not None and self._postgres is not None

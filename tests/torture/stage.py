@@ -2,6 +2,7 @@
 
 Pair `postgres`: PostgreSQL and Redis, each worker on a machine of its own (its own spool), one folder of images.
 Pair `sqlite`: one data folder for all, no server; every worker is an `imagemill run` of some batch.
+Pair `plain-celery`: the servers of the first, for the queue that imagemill is compared with.
 """
 
 import json
@@ -20,7 +21,7 @@ from tests.books import Books
 from tests.crash.boundaries import JOURNAL as BOUNDARY_JOURNAL
 from tests.faults.launch import tenfold_clock
 from tests.services import PostgresServer, RedisServer
-from tests.torture.children import Child, Start, run_to_end
+from tests.torture.children import Child, Start
 from tests.torture.doom import Doom
 from tests.torture.samples import Journal
 
@@ -76,8 +77,9 @@ class Stage:
             self.endpoint_url = self._start_endpoint()
             self.database_url = self._start_servers()
             self.books = Books(self.database_url)
-            code, _ = self.run("db", "upgrade")
-            assert code == 0, (self.home / "commands.log").read_text()
+            if self.pair != "plain-celery":
+                code, _ = self.run("db", "upgrade")
+                assert code == 0, (self.home / "commands.log").read_text()
         except BaseException:
             self._stack.close()
             raise
@@ -89,27 +91,31 @@ class Stage:
     @property
     def machines(self) -> int:
         """Places where a worker runs."""
-        return 4 if self.pair == "postgres" else 3
+        return 3 if self.pair == "sqlite" else 4
 
-    def start_worker(self, machine: int, arguments: list[str], doom: Doom | None) -> Child:
+    def start_worker(
+        self, machine: int, arguments: list[str], doom: Doom | None, entry: str = "jobs.cli:main"
+    ) -> Child:
         log = self.home / f"worker-{machine}.log"
         environment = self._environment(machine)
         out = log.with_suffix(".out")
-        return Child(Start(tuple(arguments), environment, self.home, log, out, self.faults, doom))
+        return Child(Start(tuple(arguments), environment, self.home, log, out, self.faults, doom, entry))
 
     def start(self, arguments: list[str], doom: Doom | None = None) -> Child:
         """A command under way; `read_out` has its output."""
         self._commands += 1
         out = self.home / f"command-{self._commands}.out"
         log = self.home / "commands.log"
-        return Child(Start(tuple(arguments), self._environment(0), self.home, log, out, {}, doom))
+        return Child(Start(tuple(arguments), self._environment(0), self.home, log, out, self.faults, doom))
 
     def run(self, *arguments: str, within_s: float = 120.0) -> tuple[int, str]:
         """A command to its end: exit code and standard output."""
-        self._commands += 1
-        out = self.home / f"command-{self._commands}.out"
-        code = run_to_end(arguments, self._environment(0), self.home, out, within_s)
-        return code, out.read_text() if out.exists() else ""
+        child = self.start(list(arguments))
+        code = child.wait(within_s)
+        if code is None:
+            child.kill()
+            raise TimeoutError(f"{child} did not end within {within_s:.0f} s")
+        return code, child.start.out.read_text()
 
     def set_faults(self, rates: Mapping[str, float]) -> None:
         """Change what goes wrong at the endpoint from now on."""
@@ -137,7 +143,9 @@ class Stage:
     def _start_servers(self) -> str:
         if self.pair == "sqlite":
             return f"sqlite:///{self.home / 'data' / 'ledger.db'}"
-        self.redis = self._stack.enter_context(RedisServer(self._folder("redis")))
+        self.redis = self._stack.enter_context(
+            RedisServer(self._folder("redis"), appendonly=self.pair == "plain-celery")
+        )
         self.postgres = self._stack.enter_context(PostgresServer(self._folder("postgres")))
         return self.postgres.new_database()
 

@@ -28,7 +28,6 @@ ROWS: tuple[tuple[str, Callable[[Record], object]], ...] = (
     ("**extra paid calls**", lambda one: one["verdict"]["extra_paid_calls"]),
     ("**calls not written down**", lambda one: one["verdict"]["calls_not_written"]),
     ("**difference to the endpoint's books**, nano-dollars", lambda one: one["difference"]),
-    ("... after `imagemill resolve`", lambda one: one["after_resolve"]),
     ("doubts named at the end", lambda one: one["verdict"]["doubts"]),
     ("looks at running books", lambda one: one["samples"]),
     ("violations", lambda one: len(one["violations"])),
