@@ -34,6 +34,8 @@ def _sqlite(ledger: Ledger) -> list[str]:
 def _postgresql(ledger: Ledger) -> list[str]:
     found = []
     with ledger.read() as tx:
+        if tx.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
+            found.append("this PostgreSQL server is a standby and takes no writes: name the primary")
         for name, why in (
             ("fsync", "commits do not reach the disk: set fsync = on in postgresql.conf"),
             ("synchronous_commit", "a confirmed commit can be lost: set synchronous_commit = on"),

@@ -6,10 +6,14 @@ few seconds costs little. A worker's own counters are `worker/metrics.py`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, func, select
 
 from jobs.ledger import clock
+from jobs.ledger.budgets import Scope
+from jobs.ledger.budgets import read as read_in_force
+from jobs.ledger.doubts import oldest_unknown_s
 from jobs.ledger.schema import attempt_tallies, attempts, batches, budgets, charge_tallies, job_tallies
 from jobs.states import BatchState, JobState, Outcome
 
@@ -64,11 +68,10 @@ def _ages_s(tx: Connection) -> dict[tuple[str, ...], float]:
         .where(batches.c.state == BatchState.OPEN, job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0)
     )
     running = select(func.min(attempts.c.admitted_at)).where(attempts.c.outcome.is_(None))
-    held = select(func.min(attempts.c.ended_at)).where(attempts.c.outcome == Outcome.UNKNOWN)
-    since = {"queued": waiting, "running": running, "held": held}
-    begun = {state: tx.execute(statement).scalar() for state, statement in since.items()}
+    begun = {"queued": tx.execute(waiting).scalar(), "running": tx.execute(running).scalar()}
     now = clock.now(tx)
-    return {(state,): 0.0 if moment is None else max(0, now - moment) / 1000 for state, moment in begun.items()}
+    ages = {state: 0.0 if moment is None else max(0, now - moment) / 1000 for state, moment in begun.items()}
+    return {(state,): age for state, age in (ages | {"held": oldest_unknown_s(tx) or 0.0}).items()}
 
 
 def _budgets(tx: Connection) -> dict[tuple[str, ...], float]:
@@ -78,16 +81,9 @@ def _budgets(tx: Connection) -> dict[tuple[str, ...], float]:
     values: dict[tuple[str, ...], float] = {
         ("batches", kind): int(getattr(all_batches, column)) / _NANO for kind, column in _KINDS.items()
     }
-    today = clock.utc_day(clock.now(tx))
-    in_force = case(
-        (budgets.c.scope == "day", budgets.c.key == today),
-        (budgets.c.scope == "month", budgets.c.key == today[:7]),
-        else_=budgets.c.scope != "batch",
-    )
-    named = select(budgets).where(in_force).order_by(budgets.c.scope, budgets.c.key)
-    for row in tx.execute(named.limit(_MOST_BUDGETS)):
-        name = f"tag {row.key}" if row.scope == "tag" else row.scope
-        values |= {(name, kind): getattr(row, column) / _NANO for kind, column in _KINDS.items()}
-        if row.cap_nano is not None:
-            values[name, "limit"] = row.cap_nano / _NANO
+    for one in islice(read_in_force(tx, ""), _MOST_BUDGETS):
+        name = f"tag {one.key}" if one.scope is Scope.TAG else str(one.scope)
+        values |= {(name, kind): getattr(one, column) / _NANO for kind, column in _KINDS.items()}
+        if one.cap_nano is not None:
+            values[name, "limit"] = one.cap_nano / _NANO
     return values
