@@ -20,6 +20,7 @@ _LEVELS = {
     "settlement_failed": "warning",
     "answer_not_kept": "error",
     "answer_not_booked": "error",
+    "resolution_overruled": "error",
     "answer_not_released": "warning",
     "sweep_closed": "warning",
     "sweep_failed": "warning",
@@ -48,7 +49,9 @@ def tell(event: str, **fields: Any) -> None:
 def configure(level: str) -> None:
     """Log to stderr: coloured lines on a terminal, one JSON object a line elsewhere."""
     terminal = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    # Native strings as Python writes them: structlog escapes control characters only beside blanks.
+    on_terminal = structlog.dev.ConsoleRenderer(repr_native_str=True)
+    renderer = on_terminal if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,6 +1,7 @@
 """From exceptions to sentences and exit codes: a traceback is shown only where IMAGEMILL_DEBUG=1 asks."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        say(_shown(error))
         return error.exit_code
     except ImagemillError as error:
         hint = "; check IMAGEMILL_DATABASE_URL with `imagemill doctor`" if isinstance(error, LedgerAway) else ""
@@ -33,6 +34,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except Exception as error:
         return _unexpected(error)
+
+
+def _shown(error: click.ClickException) -> str:
+    """As click words it; it repeats what was typed, and names of files come from anywhere."""
+    words = io.StringIO()
+    error.show(words)
+    return words.getvalue().rstrip("\n")
 
 
 def _unexpected(error: Exception) -> int:

@@ -55,7 +55,7 @@ def tab_line(cells: Sequence[Cell]) -> str:
 
 def comma_separated(table: Table, *, plain: bool = False) -> str:
     """CSV that Excel opens rightly: UTF-8 with a byte order mark, text that looks like a formula made text.
-    `plain` leaves the mark out."""
+    Control characters are escaped, as it may be shown on a terminal; JSON is exact. `plain` leaves the mark out."""
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\r\n")
     writer.writerow([column.name for column in table.columns])
@@ -65,7 +65,7 @@ def comma_separated(table: Table, *, plain: bool = False) -> str:
 
 
 def _csv_cell(cell: Cell, column: Column) -> Cell:
-    return safe_cell(cell) if isinstance(cell, str) and not column.number else cell
+    return escaped(safe_cell(cell)) if isinstance(cell, str) and not column.number else cell
 
 
 def cell_text(cell: Cell) -> str:

@@ -77,7 +77,15 @@ def test_a_database_that_is_away_is_looked_at_with_the_doctor(
     assert "imagemill doctor" in capsys.readouterr().err
 
 
-def test_hostile_characters_of_a_message_are_escaped(
+def test_c20_hostile_characters_of_what_was_typed_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["\x1b[31m"], ["status", "--\x1b[31m"], ["report", "--by", "\x1b\u202e"], ["check", "\x1b.csv"]):
+        assert trouble.run(words) == 2
+        told = capsys.readouterr().err
+        assert "\\x1b" in told
+        assert "\x1b" not in told and "\u202e" not in told
+
+
+def test_c20_hostile_characters_of_a_message_are_escaped(
     failing: Callable[[BaseException], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     failing(ImagemillError("bad \x1b[31m name \u202e"))

@@ -44,6 +44,20 @@ def test_an_event_is_one_json_line_with_its_level_fields_and_time(monkeypatch: p
     assert said["timestamp"].endswith("Z")
 
 
+@pytest.mark.parametrize("text", ["\x1b[31mred", "a\rb", "a\nb", "\x9b31m", "\u202egnp", "\x07", "\u2028"])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_c20_no_field_brings_a_control_character_to_the_log(
+    text: str, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(written, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stderr", written)
+    events.configure("info")
+    events.tell("batch_done", batch=text)
+    assert text not in written.getvalue()
+    assert len(written.getvalue().splitlines()) == 1
+
+
 def test_events_below_the_level_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
