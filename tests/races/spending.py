@@ -1,4 +1,4 @@
-"""The race for a budget, whole: in each round 64 claimers want more than ten calls' money. Judged to the nano-dollar."""
+"""The race for a budget, whole: in each round 64 claimers want more than the cap holds. Judged to the nano-dollar."""
 
 from dataclasses import dataclass
 from functools import partial
