@@ -13,7 +13,20 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from jobs.ledger import clock
 from jobs.ledger.engine import AnyRow
@@ -91,37 +104,20 @@ def today(tx: Connection) -> str:
     return clock.utc_day(clock.now(tx))
 
 
-def in_force(batch_ids: Collection[str], days: Collection[str]) -> Select[Any]:
-    """The rows that can cover attempts of these batches, admitted on these days. Always in key order: whoever
-    locks them never waits in a circle."""
-    key, scope = budgets.c.key, budgets.c.scope
-    dated = {*days, *(day[:7] for day in days)}
-    return (
-        select(budgets)
-        .where(
-            or_(
-                scope.in_([Scope.OVERALL, Scope.TAG]),
-                scope.in_(PERIODS) & key.in_(sorted(dated)),
-                (scope == Scope.BATCH) & key.in_(sorted(batch_ids)),
-            )
-        )
-        .order_by(scope, key)
-    )
-
-
 def lock(tx: Connection, batch_ids: Collection[str], days: Collection[str]) -> list[Budget]:
-    return [_budget(row) for row in tx.execute(in_force(batch_ids, days).with_for_update())]
+    """The rows that can cover attempts of these batches, admitted on these days, locked in one order."""
+    return [_budget(row) for row in tx.execute(_LOCK_IN_FORCE, _of(batch_ids, days))]
 
 
-def read(tx: Connection, batch_id: str) -> list[Budget]:
-    """The budgets that the next admission of the batch will meet: for telling, not for deciding."""
+def read(tx: Connection, batch_ids: Collection[str]) -> list[Budget]:
+    """The budgets that the next admission of any of the batches will meet: for telling, not for deciding."""
     day = today(tx)
-    return [*map(_budget, tx.execute(in_force([batch_id], [day]))), *_missing_periods(tx, day)]
+    return [*map(_budget, tx.execute(_IN_FORCE, _of(batch_ids, [day]))), *_missing_periods(tx, day)]
 
 
 def read_budget(tx: Connection, scope: Scope, key: str) -> Budget | None:
     """The budget if it has a cap; of months and days the present one, whatever the key."""
-    of_now = {one.scope: one for one in read(tx, "") if one.scope in PERIODS}
+    of_now = {one.scope: one for one in read(tx, []) if one.scope in PERIODS}
     mine = (budgets.c.scope == scope, budgets.c.key == key, budgets.c.cap_nano.is_not(None))
     row = tx.execute(select(budgets).where(*mine)).one_or_none()
     return of_now.get(scope) or (_budget(row) if row else None)
@@ -129,11 +125,9 @@ def read_budget(tx: Connection, scope: Scope, key: str) -> Budget | None:
 
 def list_budgets(tx: Connection) -> list[Budget]:
     """Every cap in force, from the widest to the narrowest; of batches those that may still spend."""
-    day = today(tx)
     live = select(batches.c.id).where(batches.c.state.in_([BatchState.OPEN, BatchState.PAUSED]))
     theirs = (budgets.c.scope == Scope.BATCH) & budgets.c.key.in_(live) & budgets.c.cap_nano.is_not(None)
-    rows = [*tx.execute(in_force([], [day])), *tx.execute(select(budgets).where(theirs))]
-    found = [*map(_budget, rows), *_missing_periods(tx, day)]
+    found = [*read(tx, []), *map(_budget, tx.execute(select(budgets).where(theirs)))]
     return sorted(found, key=lambda one: (list(Scope).index(one.scope), one.key))
 
 
@@ -192,10 +186,9 @@ def period(scope: Scope, day: str) -> str:
 def _missing_periods(tx: Connection, day: str) -> list[Budget]:
     """The month and the day that have a cap and no row yet: the first admission makes it."""
     scopes = {scope: period(scope, day) for scope in PERIODS}
-    statement = select(budgets.c.scope, budgets.c.key, budgets.c.cap_nano).where(
-        budgets.c.scope.in_(PERIODS), budgets.c.key.in_([EVERY, *scopes.values()])
-    )
-    caps = {(row.scope, row.key): row.cap_nano for row in tx.execute(statement)}
+    caps = {
+        (row.scope, row.key): row.cap_nano for row in tx.execute(_PERIOD_CAPS, {"keys": [EVERY, *scopes.values()]})
+    }
     return [
         Budget(scope, key, caps[scope, EVERY])
         for scope, key in scopes.items()
@@ -265,6 +258,28 @@ def _marks(key: str) -> tuple[str, str]:
     return f"{{{pair}", f",{pair}"
 
 
+def _of(batch_ids: Collection[str], days: Collection[str]) -> dict[str, list[str]]:
+    return {"periods": sorted({*days, *(day[:7] for day in days)}), "batches": sorted(batch_ids)}
+
+
 def _budget(row: AnyRow) -> Budget:
     sums = (row.confirmed_nano, row.possible_nano, row.reserved_nano)
     return Budget(Scope(row.scope), row.key, row.cap_nano, *sums)
+
+
+# Built once: admission runs them every time.
+_IN_FORCE = (
+    select(budgets)
+    .where(
+        or_(
+            budgets.c.scope.in_([Scope.OVERALL, Scope.TAG]),
+            budgets.c.scope.in_(PERIODS) & budgets.c.key.in_(bindparam("periods", expanding=True)),
+            (budgets.c.scope == Scope.BATCH) & budgets.c.key.in_(bindparam("batches", expanding=True)),
+        )
+    )
+    .order_by(budgets.c.scope, budgets.c.key)
+)
+_LOCK_IN_FORCE = _IN_FORCE.with_for_update()
+_PERIOD_CAPS = select(budgets.c.scope, budgets.c.key, budgets.c.cap_nano).where(
+    budgets.c.scope.in_(PERIODS), budgets.c.key.in_(bindparam("keys", expanding=True))
+)

@@ -71,7 +71,7 @@ def waiting_for(tx: Connection, batch: AnyRow, by_state: dict[str, int], endpoin
 
 def _full_budget(tx: Connection, batch_id: str) -> Budget | None:
     """The shared budget for which the batch can have nothing admitted. Its own pauses it, and is no matter here."""
-    held = budgets.read(tx, batch_id)
+    held = budgets.read(tx, [batch_id])
     if all(one.scope is Scope.BATCH for one in held):
         return None
     stops = [_stopping(tx, batch_id, model, held) for model in queued_models(tx, batch_id)]
