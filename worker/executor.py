@@ -23,6 +23,7 @@ from jobs.errors import DiskError, ImagemillError, LedgerError
 from jobs.events import tell
 from jobs.ids import new_worker_id
 from jobs.ledger import control, recovery
+from jobs.ledger.acts import Act, recorded
 from jobs.ledger.admission import Admission, Admitted, Claimer, Wait, WorkerFenced, admit
 from jobs.ledger.engine import Ledger
 from jobs.pacing import Caps
@@ -80,7 +81,7 @@ class Executor:
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "imagemill-disk")
         self.spool = Spool(settings.spool_dir, self.worker_id, self._disk)
         store = open_store(settings.images_url)
-        self.booking = Booking(ledger, store, book, settings.endpoint_url)
+        self.booking = Booking(ledger, store, book, settings.endpoint_url, self.worker_id)
         self._room = Room([settings.spool_dir, store.root, *filter(None, [ledger.folder])])
         self._only_batch = only_batch
         self._waits = AdmissionWaits()
@@ -209,7 +210,8 @@ class Executor:
 
     def _at_budget(self, batch_id: str, admission: Admission, wait: Wait) -> Admission:
         """While calls in flight may still free some of the budget, ask again; then the batch is paused."""
-        if not admission.admitted and self.ledger.write(control.stop_at_budget, batch_id):
+        act = Act(self.worker_id, "pause", batch_id, {"reason": "budget"})
+        if not admission.admitted and self.ledger.write(recorded, act, control.stop_at_budget, batch_id):
             tell("batch_paused", batch=batch_id, reason="budget")
         return Admission(admission.admitted, replace(wait, for_ms=_BUDGET_ASK_AGAIN_MS))
 
@@ -279,7 +281,7 @@ class Executor:
         beats; from here on a beat that finds this row ended is no reason to register anew."""
         with self._signing:
             self._signed_off = True
-        held, retry = self.held_attempts(), self.booking.retry
+        held, retry = self.held_attempts, self.booking.retry
         try:
             self.ledger.write(recovery.sign_off, self.worker_id)
             freed = self.ledger.write(recovery.release_unsent, self.worker_id, held, retry, signed_off=True)

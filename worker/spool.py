@@ -80,10 +80,11 @@ class Spool:
             for image in answer.images:
                 files.unlink(self.part_path(image.part))
 
-    def close(self) -> None:
-        """Let go of the folder; it is removed if nothing is left in it, else it waits for a replay."""
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the folder. It waits for a replay if answers are left in it, or if the notes of what was sent
+        are still needed (`keep`); else it is removed."""
         self.sent.close()
-        if not any(path.name not in _OURS for path in self.folder.iterdir()):
+        if not keep and not any(path.name not in _OURS for path in self.folder.iterdir()):
             shutil.rmtree(self.folder)
         os.close(self._lock)
 

@@ -78,7 +78,7 @@ class Timer:
 
     def _renew_lease(self) -> None:
         executor = self._executor
-        worker_id, held = executor.worker_id, executor.held_attempts()
+        worker_id, held = executor.worker_id, executor.held_attempts
         if not executor.ledger.write(recovery.beat, worker_id, in_flight=executor.slots.in_use):
             executor.register_anew(worker_id)
         elif freed := executor.ledger.write(recovery.release_unsent, worker_id, held, executor.booking.retry):

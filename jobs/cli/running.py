@@ -103,7 +103,7 @@ def _work(ledger: "Ledger", settings: "Settings", before: "Standing", mode: str)
     from worker.embedded import run_batch
 
     assert before.batch is not None
-    if before.state not in ("open", "paused"):
+    if before.state not in ("open", "paused") and not _left_in_spool(settings):
         return before, False
     book, stop = PriceBook.load(settings.prices), threading.Event()
     _log(settings, mode)
@@ -111,6 +111,11 @@ def _work(ledger: "Ledger", settings: "Settings", before: "Standing", mode: str)
         told = _Telling(shown, stop, before.batch)
         after = run_batch(ledger, settings, book, before.batch, on_standing=told.show, stop=stop)
     return after, stop.is_set()
+
+
+def _left_in_spool(settings: "Settings") -> bool:
+    """A process may have died with answers in the spool that still count, and a worker's start replays them."""
+    return settings.spool_dir.is_dir() and any(settings.spool_dir.iterdir())
 
 
 class _Telling:

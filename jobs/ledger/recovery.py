@@ -6,7 +6,7 @@ while the heartbeats have been steady for one lease: after a database outage, or
 looks expired at once. A new worker takes over the steadiness of those it finds alive.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select, update
@@ -80,7 +80,8 @@ def win_sweep(tx: Connection, sweeper_id: str, every_ms: int = SWEEP_EVERY_MS) -
     if _steady_ms(tx, sweeper_id, now) < LEASE_MS:
         return False
     insert_missing(tx, duties, [{"name": "sweep", "done_at": 0}])
-    due = update(duties).where(duties.c.name == "sweep", duties.c.done_at <= now - every_ms)
+    in_time = duties.c.done_at.between(now - every_ms + 1, now)  # later than now: the clock was set back
+    due = update(duties).where(duties.c.name == "sweep", ~in_time)
     return tx.execute(due.values(done_at=now)).rowcount == 1
 
 
@@ -130,12 +131,24 @@ def _close_never_sent(
     return settle(tx, endings, retry).booked if endings else ()
 
 
-def release_unsent(tx: Connection, worker_id: str, held: Sequence[str], retry: RetryDecision) -> tuple[Booked, ...]:
+def release_unsent(
+    tx: Connection,
+    worker_id: str,
+    held: Callable[[], Collection[str]],
+    retry: RetryDecision,
+    *,
+    signed_off: bool = False,
+) -> tuple[Booked, ...]:
     """Close as not_sent the worker's open attempts that it does not know of: the reply to their admission's
-    commit was lost, so no socket was opened for them. Fresh ones are left alone, their reply may be under way."""
-    old = attempts.c.admitted_at < clock.now(tx) - _REPLY_MAY_TAKE_MS
+    commit was lost, so no socket was opened for them. Fresh ones are left alone, their reply may be under way,
+    unless the worker has `signed_off` and admits no more.
+
+    `held` tells what the worker knows of. It is asked with the attempts locked, so that none of them is admitted,
+    sent or booked between the two looks: this process may stand still at any line.
+    """
+    old = attempts.c.admitted_at <= clock.now(tx) - (0 if signed_off else _REPLY_MAY_TAKE_MS)
     statement = select(attempts.c.id).where(attempts.c.worker_id == worker_id, attempts.c.outcome.is_(None), old)
-    ids = set(tx.execute(statement).scalars()) - set(held)
+    ids = set(tx.execute(statement.with_for_update(skip_locked=True)).scalars()).difference(held())
     endings = [Ending(one, Outcome.NOT_SENT, error_kind="admission_lost") for one in sorted(ids)]
     return settle(tx, endings, retry).booked if endings else ()
 

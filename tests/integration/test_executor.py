@@ -339,7 +339,7 @@ def test_an_admission_whose_commit_got_lost_sends_nothing(mill: Mill, monkeypatc
     assert running.held_attempts() == ()
     table = schema.attempts
     change(mill.ledger, table, admitted_at=table.c.admitted_at - 61_000)
-    freed = mill.ledger.write(recovery.release_unsent, running.worker_id, running.held_attempts(), by_policy)
+    freed = mill.ledger.write(recovery.release_unsent, running.worker_id, running.held_attempts, by_policy)
     assert len(freed) == 1
     running.wake()
     until(lambda: states(mill.ledger, batch) == {"succeeded": 1})

@@ -302,7 +302,7 @@ def test_an_attempt_whose_admission_reply_was_lost_is_freed_as_never_sent(ledger
     batch, worker = open_batch(ledger), live_worker(ledger)
     (lost,) = in_flight(ledger, batch, worker)
     admitted_long_ago(ledger, lost.attempt_id)
-    assert len(ledger.write(recovery.release_unsent, worker, (), by_policy)) == 1
+    assert len(ledger.write(recovery.release_unsent, worker, tuple, by_policy)) == 1
     attempt, job = attempt_row(ledger, lost.attempt_id), job_row(ledger, batch)
     assert (attempt.outcome, attempt.error_kind) == ("not_sent", "admission_lost")
     assert (job.state, job.counted) == ("queued", 0)
@@ -315,7 +315,7 @@ def test_only_old_attempts_that_nobody_holds_are_freed_as_never_sent(ledger: Led
     (theirs,) = in_flight(ledger, batch, other)
     for one in (held, theirs):
         admitted_long_ago(ledger, one.attempt_id)
-    assert ledger.write(recovery.release_unsent, worker, (held.attempt_id,), by_policy) == ()
+    assert ledger.write(recovery.release_unsent, worker, lambda: (held.attempt_id,), by_policy) == ()
     assert states(ledger, batch) == {"running": 3}
     assert attempt_row(ledger, fresh.attempt_id).outcome is None
 

@@ -151,3 +151,26 @@ def test_timers_that_never_started_can_be_closed(mill: Mill) -> None:
     Timer(executor).close()
     executor.start()
     assert executor.close()
+
+
+def test_a_call_admitted_while_a_beat_stands_still_is_not_taken_for_lost(
+    mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suspended process, a ledger that hangs: what the worker knew before the beat is old when it comes back."""
+    executor = mill.executor()
+    executor.start()
+    write = mill.ledger.write
+
+    def stand_still(act, *args, **kwargs):  # type: ignore[no-untyped-def]
+        if act is recovery.beat:
+            mill.submit("a fox [[sim: delay 0.5]]")
+            executor.wake()
+            until(lambda: bool(executor.held_attempts()))
+            change(mill.ledger, schema.attempts, admitted_at=schema.attempts.c.admitted_at - 61_000)
+        return write(act, *args, **kwargs)
+
+    monkeypatch.setattr(mill.ledger, "write", stand_still)
+    Timer(executor)._beat()
+    until(lambda: not executor.held_attempts())
+    executor.close()
+    assert count(mill.ledger, schema.attempts) == len(mill.simulator.calls()) == 1

@@ -1,0 +1,146 @@
+"""Where a case runs: a ledger of its own on SQLite or PostgreSQL, with or without a broker, one simulator for all.
+
+The lab is made once per test run; each case takes a site from it, a folder with ledger, broker and settings.
+"""
+
+import itertools
+import os
+import queue
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.acceptance.mill import KEY
+from tests.books import Books
+from tests.crash.boundaries import JOURNAL
+from tests.services import PostgresServer
+from worker.simulator.config import SimulatorConfig
+from worker.simulator.running import Simulator
+
+SIDE_BY_SIDE = 4
+"""Cases that run at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A ledger and a broker. Without one the worker is `imagemill run`, with one it is `imagemill work`."""
+
+    ledger: str
+    broker: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.ledger}-{self.broker}" if self.broker else self.ledger
+
+
+EMBEDDED = Pair("sqlite", None)
+GROWN_UP = Pair("postgresql", "redis")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One case's own place."""
+
+    pair: Pair
+    home: Path
+    ledger_url: str
+    env: dict[str, str]
+    simulator: Simulator
+
+    @property
+    def books(self) -> Books:
+        return Books(self.ledger_url)
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def spool(self) -> Path:
+        return self.data / "spool"
+
+
+class Lab:
+    """Makes sites. `servers` starts the services that the first case on them needs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        sqlite_template: Path,
+        postgres_template: Callable[[], tuple[PostgresServer, str]],
+        brokers: dict[str, Callable[[], Any]],
+    ) -> None:
+        self._folder = folder
+        self._sqlite_template = sqlite_template
+        self._postgres_template = postgres_template
+        self._brokers = brokers
+        self._numbers = itertools.count(1)
+        self._places: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for place in range(SIDE_BY_SIDE * 2):
+            self._places.put(place)
+        self.journal = folder / "journal.jsonl"
+        config = SimulatorConfig(
+            api_keys=(KEY,), latency_s=0.01, pictures="prerendered", image_bytes=3_000, journal=self.journal
+        )
+        self.simulator = Simulator(config)
+
+    def close(self) -> None:
+        self.simulator.stop()
+
+    @contextmanager
+    def site(self, pair: Pair) -> Iterator[Site]:
+        """A clean place; what it held on servers is gone afterwards."""
+        home = self._folder / f"case{next(self._numbers)}"
+        (home / "data").mkdir(parents=True)
+        place = self._places.get(timeout=60)
+        try:
+            with self._ledger(pair.ledger, home) as ledger_url:
+                broker_url = self._broker(pair.broker, place)
+                yield Site(pair, home, ledger_url, self._env(home, ledger_url, broker_url), self.simulator)
+        finally:
+            self._places.put(place)
+
+    @contextmanager
+    def _ledger(self, kind: str, home: Path) -> Iterator[str]:
+        if kind == "sqlite":
+            path = home / "data" / "ledger.db"
+            shutil.copyfile(self._sqlite_template, path)
+            yield f"sqlite:///{path}"
+            return
+        server, template = self._postgres_template()
+        url = server.new_database(template)
+        try:
+            yield url
+        finally:
+            server.drop_database(url)
+
+    def _broker(self, kind: str | None, place: int) -> str | None:
+        """A Redis database for each of the cases that run at the same time; RabbitMQ is shared by them: a ticket
+        that wakes another case's worker has no authority there."""
+        if kind is None:
+            return None
+        url = str(self._brokers[kind]().url)
+        if kind == "redis":
+            url = f"{url.rpartition('/')[0]}/{place}"
+            with redis.Redis.from_url(url) as client:
+                client.flushdb()
+        return url
+
+    def _env(self, home: Path, ledger_url: str, broker_url: str | None) -> dict[str, str]:
+        settings = {
+            "data_dir": home / "data",
+            "database_url": ledger_url,
+            "broker_url": broker_url,
+            "endpoint_url": self.simulator.url,
+            "api_key": KEY,
+            "allow_private_hosts": f"127.0.0.1:{self.simulator.port}",
+            "in_flight": 8,
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
+        given = {f"IMAGEMILL_{name.upper()}": str(value) for name, value in settings.items() if value is not None}
+        return kept | given | {JOURNAL: str(self.journal)}
