@@ -63,6 +63,9 @@ def tell(text: str) -> None:
 
 
 def _harmless(text: str) -> str:
+    lines = text.split("\n")
+    if all(map(str.isprintable, lines)):  # as nearly always, and without an import that usage errors need not pay
+        return text
     from jobs.report.words import escaped
 
-    return "\n".join(escaped(line) for line in text.split("\n"))
+    return "\n".join(map(escaped, lines))
