@@ -40,6 +40,8 @@ class Policy:
     max_attempts: int = 5
     retry_unknown: int = 0
     """Repeats of a call that may have been paid for, per job."""
+    max_possible_nano: int | None = None
+    """No such repeat while the batch's possible money is above it; None: no wall but the budget."""
     time_limit_s: int = 6 * 3600
     """From a job's first admission to giving up on retries."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -186,5 +188,6 @@ def _new_batch(
         settings=json.dumps({"options": asdict(options), "policy": asdict(policy)}, sort_keys=True, default=dict),
         max_attempts=policy.max_attempts,
         retry_unknown=policy.retry_unknown,
+        max_possible_nano=policy.max_possible_nano,
         time_limit_s=policy.time_limit_s,
     )

@@ -18,6 +18,7 @@ from jobs.catalogue.prices import PriceBook
 from jobs.errors import LedgerRestored
 from jobs.events import tell
 from jobs.ledger import clock, control, limits
+from jobs.ledger.acts import Act, recorded
 from jobs.ledger.admission import Admitted
 from jobs.ledger.endings import Ending, JobFacts, StoredImage
 from jobs.ledger.engine import Ledger
@@ -44,7 +45,11 @@ class _Alarm:
 class Booking:
     """Books answers into one ledger and one image store, at the prices of one book."""
 
-    def __init__(self, ledger: Ledger, store: LocalStore, book: PriceBook, endpoint: str) -> None:
+    def __init__(
+        self, ledger: Ledger, store: LocalStore, book: PriceBook, endpoint: str, who: str = "worker"
+    ) -> None:
+        """`who` stops things in the record of acts."""
+        self._who = who
         self._ledger = ledger
         self._store = store
         self._book = book
@@ -66,6 +71,8 @@ class Booking:
         settled = self._ledger.write(settle, endings, self.retry)
         metrics.count_booked(settled.booked, endings)
         self._pause_batches([alarm for _, alarm in priced if alarm])
+        if overruled := [one.attempt_id for one in settled.booked if one.corrects]:
+            tell("resolution_overruled", attempts=overruled)
         for batch_id in settled.batches_done:
             tell("batch_done", batch=batch_id)
         if settled.strangers:
@@ -162,13 +169,17 @@ class Booking:
         """Account trouble stops the endpoint; before the settlement that queues the jobs again, or they would be
         sent into the same trouble."""
         for pause in {answer.pause for answer in answers if answer.pause}:
-            self._ledger.write(limits.pause_endpoint, self._endpoint, pause.model, pause.kind, pause.message)
+            told = {"of": "endpoint", "model": pause.model, "reason": pause.kind}
+            act = Act(self._who, "pause", None, told)
+            stop = limits.pause_endpoint
+            self._ledger.write(recorded, act, stop, self._endpoint, pause.model, pause.kind, pause.message)
             tell("endpoint_paused", endpoint=self._endpoint, model=pause.model, kind=pause.kind)
 
     def _pause_batches(self, alarms: Sequence[_Alarm]) -> None:
         """A price that cannot be trusted stops its batch."""
         for alarm in alarms:
-            self._ledger.write(control.pause, alarm.batch_id, alarm.reason)
+            act = Act(self._who, "pause", alarm.batch_id, {"reason": alarm.reason})
+            self._ledger.write(recorded, act, control.pause, alarm.batch_id, alarm.reason)
             tell("batch_paused", batch=alarm.batch_id, reason=alarm.reason)
 
 

@@ -96,8 +96,8 @@ class Endpoint:
 
     `spool` holds the part files, `disk` is the pool that decodes and writes them. A call ends within
     `longest_s`. `allow_private_hosts`: hosts (`host` or `host:port`) that image URLs may name although they are
-    private or plain http. `may_bill`: statuses whose errors this API may bill. Raises UsageError for a base URL or a
-    key that cannot work.
+    private or plain http. `may_bill`: statuses whose errors this API may bill. Raises UsageError for a base URL or
+    a key that cannot work.
     """
 
     def __init__(

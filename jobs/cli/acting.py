@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
 
 _ON_SCREEN = 50
+_MOST_NAMED = 3
 
 
 def who(settings: "Settings") -> str:
@@ -66,8 +67,10 @@ def _fact(name: str, fact: Any) -> str:
 
     if name.endswith("_nanodollars") and isinstance(fact, int):
         return f"{name.removesuffix('_nanodollars')} {usd(fact)}"
-    told = " ".join(map(str, fact)) if isinstance(fact, list) else str(fact)
-    return f"{name} {told}"
+    if isinstance(fact, list):
+        more = f" and {len(fact) - _MOST_NAMED} more" if len(fact) > _MOST_NAMED else ""
+        return f"{name} {' '.join(map(str, fact[:_MOST_NAMED]))}{more}"
+    return f"{name} {fact}"
 
 
 def _user() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from jobs.ledger import clock
+from jobs.ledger.doubts import oldest_unknown_s
 from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import (
     attempt_tallies,
@@ -49,6 +50,8 @@ class Standing:
     waiting_for: str | None
     opened_at: int | None
     ended_at: int | None
+    oldest_unknown_s: float | None = None
+    """For how long the oldest call in doubt has waited for its resolution."""
 
     @property
     def total_jobs(self) -> int:
@@ -129,6 +132,7 @@ def standing(tx: Connection, batch_id: str, endpoint: str | None = None) -> Stan
         waiting_for=waiting_for(tx, batch, by_state, endpoint),
         opened_at=batch.opened_at,
         ended_at=batch.ended_at,
+        oldest_unknown_s=oldest_unknown_s(tx, batch_id) if budget.possible_nano else None,
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from jobs.ledger import clock
 from jobs.ledger.engine import insert_missing
 from jobs.ledger.schema import endpoints, rate_limits
-from jobs.pacing import Limits, throttled
+from jobs.pacing import Limits, in_step, throttled
 
 _STATE = [field.name for field in fields(Limits)]
 
@@ -64,6 +64,7 @@ def learn(tx: Connection, endpoint: str, lessons: Sequence[Lesson], jitter: floa
     for model in sorted({lesson.model for lesson in lessons}):
         limits, _ = lock_limits(tx, endpoint, model)
         now = clock.now(tx)
+        limits = in_step(limits, now)
         for lesson in lessons:
             if lesson.model == model:
                 limits = _learnt(limits, lesson, now, jitter)
@@ -89,8 +90,9 @@ def read_pause(tx: Connection, endpoint: str) -> Paused | None:
     return _paused(None, row.paused_at, row.pause_kind, row.pause_message) if row else None
 
 
-def pause_endpoint(tx: Connection, endpoint: str, model: str | None, kind: str, message: str) -> None:
-    """Stop all calls to the endpoint, or to one model of it, until `resume`. The first reason stands."""
+def pause_endpoint(tx: Connection, endpoint: str, model: str | None, kind: str, message: str) -> bool:
+    """Stop all calls to the endpoint, or to one model of it, until `resume`. The first reason stands; whether it is
+    this one."""
     values = {"paused_at": clock.now(tx), "pause_kind": kind, "pause_message": message}
     if model is None:
         insert_missing(tx, endpoints, [{"url": endpoint}])
@@ -101,7 +103,7 @@ def pause_endpoint(tx: Connection, endpoint: str, model: str | None, kind: str, 
         chosen = update(table).where(
             table.c.endpoint == endpoint, table.c.model == model, table.c.paused_at.is_(None)
         )
-    tx.execute(chosen.values(**values))
+    return tx.execute(chosen.values(**values)).rowcount == 1
 
 
 def resume_endpoints(tx: Connection) -> list[Paused]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from jobs.ledger import clock
+from jobs.ledger.doubts import oldest_unknown_s
 from jobs.ledger.engine import AnyRow
 from jobs.ledger.figures import Standing
 from jobs.ledger.limits import list_pauses
@@ -126,6 +127,7 @@ def whole_ledger(tx: Connection) -> Standing:
         waiting_for=_waiting_for(tx, by_state),
         opened_at=None,
         ended_at=None,
+        oldest_unknown_s=oldest_unknown_s(tx) if possible else None,
     )
 
 

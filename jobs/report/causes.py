@@ -13,10 +13,11 @@ from jobs.report.words import usd
 
 _RETRY = "imagemill retry {batch} --failed"
 _HELD = "imagemill retry {batch} --held"
+_RESOLVE = "imagemill resolve --batch {batch} --books FILE"
 
 _REWORD = "reword the prompt and submit that row again; the same prompt will be refused again"
 
-_MAYBE_PAID = f"maybe paid already: look at the provider's usage page, then `{_HELD}` sends again"
+_MAYBE_PAID = f"maybe paid already: `{_RESOLVE}` settles it by the provider's books, `{_HELD}` sends again"
 _BAD_PICTURE = f"paid, but the picture is broken; `{_RETRY}` asks again, as a new charge"
 _BAD_LINK = f"paid, but the picture's link did not work; `{_RETRY}` asks again, as a new charge"
 _ACCOUNT = f"put the account right, `imagemill resume`, then `{_RETRY}`"
@@ -36,8 +37,10 @@ _ADVICE = {
     "model_not_found": "the endpoint does not know this model: correct it in the manifest, submit those rows anew",
     "rate_limit_exceeded": f"too fast for too long: state the limit with --requests-per-minute, then `{_RETRY}`",
     "server_error": f"the endpoint failed each time: wait a little, then `{_RETRY}`",
-    "worker_lost": f"the worker ended during the call, maybe paid: `{_HELD}` sends again",
-    "deadline_passed": f"no answer by IMAGEMILL_DEADLINE_S, maybe paid: `{_HELD}` sends again",
+    "worker_lost": f"the worker ended during the call, {_MAYBE_PAID}",
+    "deadline_passed": f"no answer by IMAGEMILL_DEADLINE_S, {_MAYBE_PAID}",
+    "billed_lost": f"paid, and the answer is lost; `{_RETRY}` asks again, as a new charge",
+    "not_billed": f"never paid for: `{_RETRY}` sends it again",
     "image_url_failed": _BAD_LINK,
     "blocked_url": "paid, but its link names a private host: --allow-private-hosts lets it in",
 }

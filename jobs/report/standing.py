@@ -25,6 +25,7 @@ def standing_json(standing: Standing) -> dict[str, Any]:
         "mean_rate_per_s": standing.mean_rate_per_s,
         "eta_s": standing.eta_s,
         "waiting_for": standing.waiting_for,
+        "oldest_unknown_s": standing.oldest_unknown_s,
         "opened_at": iso(standing.opened_at),
         "ended_at": iso(standing.ended_at),
     }
@@ -48,6 +49,8 @@ def standing_words(standing: Standing) -> str:
     if standing.attempts:
         lines.append(f"  attempts  {_counts(standing.attempts)} · {counted(standing.images, 'image')}")
     lines.append(f"  spend     {spend(standing)}")
+    if standing.oldest_unknown_s is not None:
+        lines.append(f"  in doubt  {_doubts(standing)}")
     if speed := _speed(standing):
         lines.append(f"  speed     {speed}")
     if standing.waiting_for:
@@ -121,6 +124,13 @@ def _batch_cells(line: BatchLine) -> list[str | int | None]:
     money = [usd(line.confirmed_nano), usd(line.possible_nano), usd(line.reserved_nano)]
     cap = None if line.budget_nano is None else usd(line.budget_nano)
     return [line.batch, line.name, line.state, line.jobs, line.succeeded, *money, cap, iso(line.created_at)]
+
+
+def _doubts(standing: Standing) -> str:
+    """How many calls may have been paid for, since when, and what ends that."""
+    calls, age = counted(standing.attempts.get("unknown", 0), "call"), duration(standing.oldest_unknown_s or 0)
+    batch = standing.batch or "BATCH"
+    return f"{calls} maybe paid, the oldest for {age}; imagemill attempts {batch} --outcome unknown, then resolve"
 
 
 def _title(standing: Standing) -> str:
