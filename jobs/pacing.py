@@ -59,6 +59,23 @@ def with_caps(limits: Limits, caps: Caps) -> Limits:
     )
 
 
+def in_step(limits: Limits, now_ms: int) -> Limits:
+    """The state moved back as far as the clock was: or permits would wait until it has caught up."""
+    ahead_ms = limits.window_at - now_ms
+    if ahead_ms <= 0:
+        return limits
+    return replace(
+        limits,
+        pace_changed_at=limits.pace_changed_at - ahead_ms,
+        requests_full_us=limits.requests_full_us - ahead_ms * 1000,
+        images_full_us=limits.images_full_us - ahead_ms * 1000,
+        tokens_full_us=limits.tokens_full_us - ahead_ms * 1000,
+        pace_full_us=limits.pace_full_us - ahead_ms * 1000,
+        blocked_until=limits.blocked_until - ahead_ms,
+        window_at=now_ms,
+    )
+
+
 def wait_ms(limits: Limits, now_ms: int) -> int:
     """Milliseconds until the next permit; 0 when one is there now."""
     waits = [limits.blocked_until - now_ms]

@@ -46,6 +46,7 @@ class Settler:
         self._on_booked = on_booked
         self._on_disk_failed = on_disk_failed
         self._queue: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._store_failed = False
         self._give_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="imagemill-settler", daemon=True)
 
@@ -107,15 +108,16 @@ class Settler:
 
     def _book_patiently(self, answers: list[Answer]) -> bool:
         """Book the group; if that fails, one by one, so that a single bad one cannot hold up the others."""
-        together = self._try(answers)
-        if together in (_Booked.YES, _Booked.DISK_FAILED):
-            return together is _Booked.YES
+        if not self._store_failed and self._try(answers) is _Booked.YES:
+            return True
         booked = [self._book_one(answer) for answer in answers]
         return all(booked)
 
     def _book_one(self, answer: Answer) -> bool:
         """Wait for a ledger that is away or a store that is full; an answer that fails by itself stays in the spool
-        for a replay."""
+        for a replay. So do all images once the store has failed."""
+        if self._store_failed and answer.images:
+            return False
         wait_s = 0.1
         while (booked := self._try([answer])) is _Booked.LATER:
             if self._give_up.wait(wait_s):
@@ -134,7 +136,8 @@ class Settler:
         except OSError as error:
             tell("settlement_failed", attempts=len(answers), error=str(error))
             self._blame_disk(error)
-            return _Booked.LATER if is_full(error) else _Booked.DISK_FAILED
+            self._store_failed = not is_full(error)
+            return _Booked.LATER if is_full(error) else _Booked.NO
         except Exception as error:  # whatever it is, the thread that books answers must not end by it
             tell("settlement_failed", attempts=len(answers), error=repr(error)[:500])
             return _Booked.NO
@@ -156,7 +159,6 @@ class _Booked(Enum):
     YES = "yes"
     NO = "no"
     LATER = "later"
-    DISK_FAILED = "disk_failed"
 
 
 def _not_kept(answer: Answer, error: Exception) -> Answer:

@@ -20,7 +20,7 @@ from jobs.ledger.engine import AnyRow, upsert_adding
 from jobs.ledger.funds import Funds, hold
 from jobs.ledger.limits import lock_limits, read_pause, save_limits
 from jobs.ledger.schema import attempts, batches, job_tallies, jobs, workers
-from jobs.pacing import Caps, Limits, take, wait_ms, with_caps
+from jobs.pacing import Caps, Limits, in_step, take, wait_ms, with_caps
 from jobs.states import BatchState, JobState
 
 LEASE_MS = 60_000
@@ -169,6 +169,7 @@ def _claim(
     if paused:
         return [], Wait("model_paused", f"{model}: {paused.kind}: {paused.message}")
     now = clock.now(tx)
+    limits = in_step(limits, now)
     in_force = with_caps(limits, claimer.caps)
     blocked_ms = wait_ms(in_force, now)
     if blocked_ms:
