@@ -90,6 +90,12 @@ def test_no_server_is_reachable_from_outside(compose: dict[str, Any]) -> None:
     assert [name for name, service in compose["services"].items() if "ports" in service] == []
 
 
+def test_metrics_are_served_inside_the_network_alone(compose: dict[str, Any]) -> None:
+    worker = compose["services"]["worker"]
+    assert worker["expose"] == [worker["environment"]["IMAGEMILL_METRICS_PORT"]]
+    assert "ports" not in worker
+
+
 def test_every_secret_must_be_given_and_has_no_default(compose: dict[str, Any]) -> None:
     given = [
         (name, value)
