@@ -85,7 +85,8 @@ class Spool:
         are still needed (`keep`); else it is removed."""
         self.sent.close()
         if not keep and not any(path.name not in _OURS for path in self.folder.iterdir()):
-            shutil.rmtree(self.folder)
+            with suppress(FileNotFoundError):  # another process took the folder without a lock for left behind
+                shutil.rmtree(self.folder)
         os.close(self._lock)
 
     def _fsync_parts(self, paths: list[Path]) -> None:
@@ -136,7 +137,8 @@ class AbandonedSpool:
             if path.name != _LOCK:
                 files.unlink(path)
         files.unlink(self.folder / _LOCK)
-        self.folder.rmdir()
+        with suppress(FileNotFoundError):
+            self.folder.rmdir()
 
     def close(self) -> None:
         """Let go of the lock."""

@@ -191,3 +191,28 @@ def test_a_killed_process_loses_its_lock(tmp_path: Path) -> None:
     left = dead(tmp_path)
     assert left.owner == "w1"
     left.close()
+
+
+@pytest.mark.parametrize("end", ["close", "clean"])
+def test_a_folder_that_another_process_tidies_away_in_that_moment_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Without its lock and not yet removed, it looks like one that a crash left."""
+    spool = Spool(tmp_path, "w_A")
+    remove = os.rmdir
+
+    def too_late(*args: Any, **named: Any) -> None:
+        monkeypatch.undo()
+        assert list(abandoned(tmp_path)) == []
+        remove(*args, **named)
+
+    if end == "close":
+        monkeypatch.setattr(os, "rmdir", too_late)
+        spool.close()
+    else:
+        die(spool)
+        left = dead(tmp_path)
+        monkeypatch.setattr(os, "rmdir", too_late)
+        left.clean()
+        left.close()
+    assert list(tmp_path.iterdir()) == []
