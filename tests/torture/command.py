@@ -106,10 +106,11 @@ def _check(stage: Stage, supply: Supply, run: Run) -> Verdict:
 
 
 def _resolve_by_books(stage: Stage, run: Run) -> None:
-    """The endpoint's books decide every doubt; then ledger and books are equal to the nano-dollar."""
+    """The endpoint's books decide every doubt, and price what had no price; then ledger and books are equal to the
+    nano-dollar."""
     time.sleep(run.bound_s)  # a call counts as not billed only when nobody could send it any more
     books, evidence = str(stage.journal.path), "the simulator's journal"
-    code, told = stage.run("resolve", "--books", books, "--evidence", evidence, "--yes")
+    code, told = stage.run("resolve", "--books", books, "--correct", "--evidence", evidence, "--yes")
     sums = read_sums(stage.books)
     if code or sums.possible or sums.confirmed != stage.journal.billed_nano:
         left = f"possible {sums.possible}, confirmed {sums.confirmed}, billed {stage.journal.billed_nano}"

@@ -36,8 +36,8 @@ GROUP BY jobs.batch_id, batches.opened_at ORDER BY batches.opened_at
 """
 LEFT = "SELECT count(*) AS jobs FROM jobs WHERE state IN ('queued', 'running')"
 OPEN_BEFORE = "SELECT count(*) AS attempts FROM attempts WHERE outcome IS NULL AND admitted_at < {:.0f}"
-FINE = {0, 3, 4}
-"""Exit codes of a worker that ended as asked, or whose batch ended, in whatever state."""
+FINE = {0, 3, 4, 130}
+"""Exit codes of a worker that ended as asked, with work left or not, or whose batch ended, in whatever state."""
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ class Run:
 
     def _ended(self, child: Child) -> None:
         """By itself, or because it was asked to: also before it had begun, or because the ledger was away."""
-        begun = True
+        begun = False
         with suppress(*AWAY):
             begun = self._number(f"SELECT count(*) FROM workers WHERE pid = {child.pid}") > 0
         too_early = child.exit_code in (1, -signal.SIGTERM) and not begun
