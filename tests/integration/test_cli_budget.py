@@ -123,6 +123,15 @@ def test_a_status_says_what_fills_a_shared_budget_and_which_command_frees_it(
     assert mill("status", batch, "--json").json()["waiting_for"] != "no worker is running"
 
 
+def test_watching_ends_where_only_a_full_budget_keeps_the_batch_waiting(
+    mill: Commands, sqlite_ledger: Ledger
+) -> None:
+    cap, batch = mill("budget", "set", "month", "0"), open_batch(sqlite_ledger, 2)
+    done = mill("watch", batch, "--progress", "plain")
+    assert (cap.code, done.code) == (0, 4)
+    assert "budget full: month" in done.err
+
+
 def test_a_status_says_what_fills_the_budget_that_paused_a_batch(mill: Commands, sqlite_ledger: Ledger) -> None:
     batch = open_batch(sqlite_ledger, 2, budget=CEILING)
     admit_one(sqlite_ledger, batch)
