@@ -45,13 +45,14 @@ def batch_of(ledger: Ledger, path: Path, policy: Policy = Policy(), **options: o
 
 
 def test_a_good_manifest_is_an_open_batch_with_a_job_for_each_row(ledger: Ledger, path: Path) -> None:
-    found = submitted(ledger, path, Policy(budget_nano=10**9, max_attempts=7, retry_unknown=2, time_limit_s=60))
+    found = submitted(ledger, path, Policy(10**9, max_attempts=7, retry_unknown=2, max_possible_nano=9, time_limit_s=60))
     assert (found.jobs, found.duplicate) == (3, False)
     assert found.check is not None
     assert found.check.errors == 0
     batch = batch_row(ledger, found.batch_id or "")
     assert (batch.name, batch.state, batch.jobs) == ("foxes", "open", 3)
     assert (batch.max_attempts, batch.retry_unknown, batch.time_limit_s) == (7, 2, 60)
+    assert batch.max_possible_nano == 9
     job = job_row(ledger, batch.id, 2)
     assert (job.custom_id, job.model, job.n) == ("row-2", "dall-e-2", 1)
     assert json.loads(job.request) == {"prompt": "a fox, number 2", "model": "dall-e-2", "size": "256x256"}
@@ -118,7 +119,7 @@ def test_the_same_file_again_is_the_same_batch(ledger: Ledger, path: Path) -> No
 
 def test_more_money_and_other_retries_do_not_make_another_batch(ledger: Ledger, path: Path) -> None:
     first = batch_of(ledger, path, Policy(budget_nano=1))
-    assert batch_of(ledger, path, Policy(budget_nano=10**9, max_attempts=1, retry_unknown=3)) == first
+    assert batch_of(ledger, path, Policy(10**9, max_attempts=1, retry_unknown=3, max_possible_nano=1)) == first
 
 
 def test_a_batch_that_has_ended_is_still_the_same_batch(ledger: Ledger, path: Path) -> None:
