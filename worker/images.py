@@ -16,11 +16,14 @@ MAX_PIXELS = 33_177_600
 HEAD_BYTES = 1024
 _TAIL_BYTES = 64
 _PADDING = b"\0 \t\r\n"
+# Possessive: a hundred comments must not be read in every way that they can be split.
 _SVG_START = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", re.DOTALL
+    rb"\s*+(?:<\?xml[^>]*+>\s*+)?(?:<!--(?:(?!-->).)*+-->\s*+)*+(?:<!DOCTYPE svg[^>]*+>\s*+)?<svg[\s>]", re.DOTALL
 )
 _SVG_SIDE = rb"""\s%s\s*=\s*["'](\d{1,6})(?:\.\d*)?(?:px)?["']"""
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_MOST_STEPS = 2_000
+"""Segments before a JPEG's frame, and fill bytes before a segment: each costs a look at the file."""
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 
 Size = tuple[int, int] | None
@@ -106,7 +109,7 @@ def _gif_size(_file: BinaryIO, head: bytes) -> Size:
 def _jpeg_size(file: BinaryIO, _head: bytes) -> Size:
     """Walk from segment to segment until the one that begins a frame."""
     file.seek(2)
-    while True:
+    for _ in range(_MOST_STEPS):
         marker = _jpeg_marker(file)
         if marker in _JPEG_FRAMES:
             height, width = _unpack(">HH", file.read(7), 3)
@@ -116,13 +119,16 @@ def _jpeg_size(file: BinaryIO, _head: bytes) -> Size:
             if length < 2:
                 raise BrokenImage("image_header", "a jpeg segment has no length")
             file.seek(length - 2, 1)
+    raise BrokenImage("image_header", f"the jpeg has {_MOST_STEPS} segments and still no frame header")
 
 
 def _jpeg_marker(file: BinaryIO) -> int:
     lead, marker = file.read(1), file.read(1)
-    while marker == b"\xff":
+    for _ in range(_MOST_STEPS):
+        if marker != b"\xff":
+            break
         marker = file.read(1)
-    if lead != b"\xff" or marker in (b"", b"\xd9", b"\xda"):
+    if lead != b"\xff" or marker in (b"", b"\xff", b"\xd9", b"\xda"):
         raise BrokenImage("image_header", "the jpeg has no frame header")
     return marker[0]
 

@@ -18,7 +18,7 @@ from jobs.ledger.overview import Picture, PicturedJob
 from jobs.report.causes import advice
 from jobs.report.costs import CostReport, report_remarks
 from jobs.report.standing import spend
-from jobs.report.thumbnails import thumbnail
+from jobs.report.thumbnails import Thumbnails
 from jobs.report.words import counted, escaped, usd
 
 MOST_EMBEDDED_BYTES = 60_000_000
@@ -33,9 +33,9 @@ PathOf = Callable[[str], Path]
 def contact_sheet(report: CostReport, jobs: Iterable[PicturedJob], path_of: PathOf, folder: Path) -> Iterator[str]:
     """The page in pieces. `folder` is where the file will stand: links are relative to it."""
     yield from _head(report)
-    sheet = _Sheet(report.standing.batch or "", path_of, folder)
     shown = 0
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with Thumbnails(_THREADS) as thumbnails, ThreadPoolExecutor(_THREADS) as pool:
+        sheet = _Sheet(report.standing.batch or "", path_of, folder, thumbnails)
         rest = iter(jobs)
         while piece := list(islice(rest, _AT_ONCE)):
             yield from pool.map(sheet.card, piece)
@@ -48,14 +48,13 @@ def contact_sheet(report: CostReport, jobs: Iterable[PicturedJob], path_of: Path
 class _Sheet:
     """Makes cards; keeps count of what is embedded, so that the file stays one that a browser opens."""
 
-    def __init__(self, batch_id: str, path_of: PathOf, folder: Path) -> None:
-        self._batch_id, self._path_of, self._folder = batch_id, path_of, folder
+    def __init__(self, batch_id: str, path_of: PathOf, folder: Path, thumbnails: Thumbnails) -> None:
+        self._batch_id, self._path_of, self._folder, self._thumbnails = batch_id, path_of, folder, thumbnails
         self._embedded_bytes = 0
 
     def card(self, job: PicturedJob) -> str:
-        pictures = [picture for picture in job.pictures if picture.format in _SHOWABLE]
-        body = "".join(self._picture(job, picture) for picture in pictures) if pictures else self._reason(job)
-        many = " many" if len(pictures) > 1 else ""
+        body = "".join(self._picture(job, picture) for picture in job.pictures) or self._reason(job)
+        many = " many" if len(job.pictures) > 1 else ""
         return (
             f'<article class="{_html(job.state)}">'
             f'<div class="pictures{many}">{body}</div>'
@@ -65,11 +64,14 @@ class _Sheet:
         )
 
     def _picture(self, job: PicturedJob, picture: Picture) -> str:
+        """What can hold scripts is named and neither shown nor linked."""
+        if picture.format not in _SHOWABLE:
+            return f"<div class=none><b>{_html(picture.format)}</b><span>{_html(picture.path)}</span></div>"
         path = self._path_of(picture.path)
         link = quote(os.path.relpath(path, self._folder))
         small = None
         if self._embedded_bytes < MOST_EMBEDDED_BYTES:
-            small = thumbnail(path, picture.width, picture.height)
+            small = self._thumbnails.small(path, picture.width, picture.height)
         if small:
             self._embedded_bytes += len(small)
         source = f"data:image/webp;base64,{base64.b64encode(small).decode()}" if small else link

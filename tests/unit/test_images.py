@@ -14,6 +14,14 @@ from worker.images import BrokenImage, Picture, inspect, sniff
 FORMATS = ["png", "jpeg", "webp", "gif", "svg"]
 
 
+def png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
 def broken(data: bytes) -> str:
     with pytest.raises(BrokenImage) as error:
         inspect(io.BytesIO(data))
@@ -64,6 +72,43 @@ def test_c6_an_image_that_claims_giant_dimensions_is_refused() -> None:
     assert broken(png(0, 10)) == "image_header"
 
 
+class Watched(io.BytesIO):
+    """Counts what is read of it."""
+
+    read_bytes = 0
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.read_bytes += len(data)
+        self.reads += 1
+        return data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(9000, 9000) + bytes(20 << 20),
+        b"\xff\xd8" + b"\xff\xe0\x00\x02" * 500_000 + b"\xff\xd9",
+        b"\xff\xd8" + b"\xff\x01" * 500_000 + b"\xff\xd9",
+        b"\xff\xd8" + b"\xff" * 1_000_000 + b"\xff\xd9",
+        b"RIFF\xff\xff\xff\xffWEBPVP8X" + bytes(1 << 20),
+        b"GIF89a\xff\xff\xff\xff" + bytes(1 << 20),
+        b"<svg>" + b"<g>" * 300_000,
+    ],
+)
+def test_c6_of_a_hostile_file_little_is_read(data: bytes) -> None:
+    file = Watched(data)
+    with pytest.raises(BrokenImage):
+        inspect(file)
+    assert (file.read_bytes <= 20_000, file.reads <= 10_000) == (True, True)
+
+
+@pytest.mark.parametrize("tail", [b"x", b"<svg>"])
+def test_c6_comments_before_a_drawing_are_read_in_one_way_only(tail: bytes) -> None:
+    assert sniff(b"<!---->" * 140 + tail) == ("svg" if tail == b"<svg>" else None)  # else this never ends
+
+
 def test_padding_after_the_end_mark_does_no_harm() -> None:
     assert inspect(io.BytesIO(picture("png") + b"\0\0\n")).format == "png"
 
@@ -76,11 +121,3 @@ def test_no_bytes_raise_anything_but_broken_image(format: str, place: int, chang
         inspect(io.BytesIO(bytes(data)))
     except BrokenImage as error:
         assert error.kind
-
-
-def png(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")

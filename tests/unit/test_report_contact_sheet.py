@@ -99,9 +99,10 @@ def test_a_picture_that_cannot_be_made_small_is_linked() -> None:
     assert image["src"] == "b_1/1_a%20b%23_0.png"
 
 
-def test_c7_a_drawing_that_can_hold_scripts_is_linked_and_not_shown() -> None:
+def test_c7_a_drawing_that_can_hold_scripts_is_named_and_not_shown() -> None:
     page = sheet([job(state="succeeded", pictures=(Picture("b_1/1.svg", "svg", 9, None, None, False),))])
-    assert not page.all("img")
+    assert not page.all("img") and not page.all("a")
+    assert "b_1/1.svg" in page.text
 
 
 def test_a_picture_paid_twice_is_marked() -> None:
