@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.acceptance.mill import FOUND_WITHIN_S, Mill
 from tests.acceptance.rows import plain_rows
 from tests.acceptance.waiting import wait_until
@@ -16,7 +18,7 @@ SLOW = "delay 0.5"
 """Long enough that something is in flight whenever the broker is touched."""
 
 
-def test_a_wiped_broker_costs_no_job_and_no_second_call(grown_mill: Mill, redis_server: RedisServer) -> None:
+def test_s7_a_wiped_broker_costs_no_job_and_no_second_call(grown_mill: Mill, redis_server: RedisServer) -> None:
     mill = grown_mill
     workers = [mill.start_worker(), mill.start_worker()]
     mill.submit(plain_rows(160, SLOW))
@@ -27,7 +29,7 @@ def test_a_wiped_broker_costs_no_job_and_no_second_call(grown_mill: Mill, redis_
     assert_each_was_called_once(mill, 160)
 
 
-def test_a_worker_that_starts_after_the_broker_was_wiped_finds_the_work(
+def test_s7_a_worker_that_starts_after_the_broker_was_wiped_finds_the_work(
     grown_mill: Mill, redis_server: RedisServer
 ) -> None:
     mill = grown_mill
@@ -39,10 +41,13 @@ def test_a_worker_that_starts_after_the_broker_was_wiped_finds_the_work(
     assert_each_was_called_once(mill, 40)
 
 
-def test_a_worker_survives_two_broker_restarts_with_calls_in_flight_and_is_woken_again(
-    grown_mill: Mill, redis_server: RedisServer
+@pytest.mark.parametrize("remembers", [False, True], ids=["forgetful", "persistent"])
+def test_s6_a_worker_survives_two_broker_restarts_with_calls_in_flight_and_is_woken_again(
+    grown_mill: Mill, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, remembers: bool
 ) -> None:
     mill = grown_mill
+    monkeypatch.setattr(redis_server, "appendonly", remembers)
+    redis_server.restart()
     worker = mill.start_worker()
     mill.submit(plain_rows(120, SLOW))
     for settled in (20, 60):
@@ -58,9 +63,7 @@ def test_a_worker_survives_two_broker_restarts_with_calls_in_flight_and_is_woken
     assert_each_was_called_once(mill, 128)
 
 
-def test_without_a_broker_workers_start_work_and_stop_all_the_same(
-    grown_mill: Mill, redis_server: RedisServer
-) -> None:
+def test_s7_work_of_which_no_ticket_tells_is_found_by_looking(grown_mill: Mill, redis_server: RedisServer) -> None:
     mill = grown_mill
     redis_server.stop()
     worker = mill.start_worker()
@@ -103,18 +106,18 @@ def frozen(redis_server: RedisServer) -> Iterator[None]:
         os.kill(redis_server.pid, signal.SIGCONT)
 
 
-def test_forged_and_doubled_tickets_start_no_call_and_kill_no_worker(
+def test_s20_tickets_forged_or_delivered_a_hundred_times_start_no_call_and_kill_no_worker(
     grown_mill: Mill, redis_server: RedisServer
 ) -> None:
     mill = grown_mill
-    mill.submit(plain_rows(20))
+    mill.submit(plain_rows(20, SLOW))
     with redis_server.client() as client:
         (ticket,) = [json.loads(message) for message in client.lrange(QUEUE, 0, -1)]
         forged = [
             ticket | {"content-type": "application/x-python-serialize"},
             ticket | {"headers": ticket["headers"] | {"task": "os.system"}},
             {"no": "message"},
-            *[ticket] * 50,
+            *[ticket] * 100,
         ]
         client.rpush(QUEUE, *map(json.dumps, forged))
     worker = mill.start_worker()

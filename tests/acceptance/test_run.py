@@ -113,7 +113,7 @@ def test_a_budget_stops_the_run_and_a_raised_one_goes_on(mill: Mill) -> None:
     mill.check()
 
 
-def test_a_key_that_is_refused_stops_the_run_and_costs_no_job(mill: Mill) -> None:
+def test_s16_a_key_that_is_refused_stops_the_run_and_costs_no_job(mill: Mill) -> None:
     mill.simulator.configure(api_keys=["another"])
     rows = mill.write(plain_rows(2 * IN_FLIGHT))
     stopped = mill.run("run", rows, "--json", expect=5)
@@ -129,7 +129,7 @@ def test_a_key_that_is_refused_stops_the_run_and_costs_no_job(mill: Mill) -> Non
     mill.check()
 
 
-def test_an_account_without_money_stops_the_run_and_costs_no_job(mill: Mill) -> None:
+def test_s16_an_account_without_money_stops_the_run_and_costs_no_job(mill: Mill) -> None:
     rows = mill.write(plain_rows(IN_FLIGHT, "billing x1"))
     mill.run("run", rows, "--max-attempts", "1", expect=5)
     mill.run("resume", "last")

@@ -75,7 +75,7 @@ def test_the_url_is_asked_for_letter_by_letter(tmp_path: Path) -> None:
     assert server.requests[0].target == target
 
 
-def test_a_failed_download_is_repeated(tmp_path: Path) -> None:
+def test_s29_a_failed_download_is_repeated(tmp_path: Path) -> None:
     replies = iter([response(503, b""), response(200, picture())[:-20], response(200, picture())])
 
     async def script(exchange: Exchange) -> None:
@@ -92,7 +92,7 @@ def test_a_failed_download_is_repeated(tmp_path: Path) -> None:
     [answers(403, b"<Error>expired</Error>"), answers(404), answers(500)],
     ids=["403", "404", "500"],
 )
-def test_after_three_tries_the_image_is_lost(tmp_path: Path, script: Script) -> None:
+def test_s29_after_three_tries_the_image_is_lost(tmp_path: Path, script: Script) -> None:
     got, server = get(tmp_path, script, "http://127.0.0.1:{port}/a.png?signature=secret")
     assert isinstance(got, Broken)
     assert got.kind == "image_url_failed"
@@ -111,7 +111,7 @@ def test_what_comes_instead_of_an_image_is_named(tmp_path: Path) -> None:
     assert got.kind == "not_an_image"
 
 
-def test_a_silent_server_ends_at_the_deadline(tmp_path: Path) -> None:
+def test_s29_a_silent_server_ends_at_the_deadline(tmp_path: Path) -> None:
     got, _ = get(tmp_path, hang, deadline_s=0.2)
     assert got.kind == "image_url_failed"
     assert "0 s" in got.message

@@ -93,7 +93,7 @@ def test_a_call_that_failed_is_tried_again_under_a_new_id_and_a_new_key(
     assert stands.confirmed_nano == billed([first, second])
 
 
-def test_a_rate_limit_answer_holds_back_everybody_for_as_long_as_it_says(mill: Mill) -> None:
+def test_s14_a_rate_limit_answer_holds_back_everybody_for_as_long_as_it_says(mill: Mill) -> None:
     stands = mill.run(mill.submit("a fox [[sim: 429 1.5 x1]]", "another fox", "a third fox"), in_flight=1)
     assert stands.jobs["succeeded"] == 3
     times = arrivals_s(mill)
@@ -102,9 +102,10 @@ def test_a_rate_limit_answer_holds_back_everybody_for_as_long_as_it_says(mill: M
     assert max(after - before for before, after in pairwise(times)) >= 1.4
 
 
-def test_a_refusal_is_final_and_free(mill: Mill) -> None:
-    stands = mill.run(mill.submit("a fox [[sim: refuse]]"))
-    assert (stands.state, stands.jobs["refused"], stands.confirmed_nano) == ("done", 1, 0)
+@pytest.mark.parametrize(("fault", "state"), [("refuse", "refused"), ("400", "failed"), ("422", "failed")])
+def test_s16_what_can_never_work_is_final_at_once_and_free(mill: Mill, fault: str, state: str) -> None:
+    stands = mill.run(mill.submit(f"a fox [[sim: {fault}]]"))
+    assert (stands.state, stands.jobs[state], stands.confirmed_nano) == ("done", 1, 0)
     assert len(mill.simulator.calls()) == 1
 
 
@@ -146,9 +147,15 @@ def test_a_batch_stops_at_its_budget_and_goes_on_with_more(mill: Mill) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [("401", "invalid_api_key"), ("billing", "billing_hard_limit_reached"), ("quota", "insufficient_quota")],
+    [
+        ("401", "invalid_api_key"),
+        ("402", "insufficient_balance"),
+        ("billing", "billing_hard_limit_reached"),
+        ("quota", "insufficient_quota"),
+        ("credit", "credit_balance_exhausted"),
+    ],
 )
-def test_account_trouble_stops_the_endpoint_with_at_most_the_calls_in_flight(
+def test_s16_account_trouble_stops_the_endpoint_with_at_most_the_calls_in_flight(
     mill: Mill, fault: str, kind: str
 ) -> None:
     batch = mill.submit(*[f"fox {number} [[sim: {fault} x1]]" for number in range(20)])
@@ -159,7 +166,7 @@ def test_account_trouble_stops_the_endpoint_with_at_most_the_calls_in_flight(
     assert count(mill.ledger, schema.jobs, schema.jobs.c.counted > 0) == 0
 
 
-def test_work_goes_on_after_the_account_is_in_order_again(mill: Mill) -> None:
+def test_s16_work_goes_on_after_the_account_is_in_order_again(mill: Mill) -> None:
     batch = mill.submit("a fox [[sim: 401 x1]]", "another fox")
     assert mill.run(batch, in_flight=1).jobs["succeeded"] == 0
     mill.ledger.write(limits.resume_endpoints)

@@ -129,7 +129,7 @@ def test_two_rows_with_one_custom_id_are_refused_by_the_ledger(ledger: Ledger) -
     assert count(ledger, schema.jobs) == 0
 
 
-def test_what_a_killed_submission_staged_is_cleared_away_a_day_later(ledger: Ledger) -> None:
+def test_s28_what_a_killed_submission_staged_is_cleared_away_a_day_later(ledger: Ledger) -> None:
     killed, young = new_batch(), new_batch()
     load(ledger, killed)
     load(ledger, young)

@@ -32,11 +32,11 @@ NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "later"}, None),
     ],
 )
-def test_retry_after_is_read_in_each_of_its_forms(headers: dict[str, str], expected: float | None) -> None:
+def test_s14_retry_after_is_read_in_each_of_its_forms(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after_s(headers, NOW) == expected
 
 
-def test_a_retry_after_date_is_measured_on_the_servers_own_clock() -> None:
+def test_s14_a_retry_after_date_is_measured_on_the_servers_own_clock() -> None:
     headers = {"retry-after": "Sun, 22 Nov 2026 15:00:20 GMT", "date": "Sun, 22 Nov 2026 15:00:00 GMT"}
     assert retry_after_s(headers, NOW) == 20.0
 
