@@ -23,6 +23,7 @@ from jobs.manifest.rules import (
 from jobs.money import ceiling
 
 _PROMPT_MAX_CHARS = 32_000
+_MODEL_MAX_CHARS = 200
 _CACHED_BYTES = 1024
 """Longer parameters are judged each time, so that the cache cannot grow large."""
 
@@ -76,6 +77,9 @@ def _model_named(name: object, model: Model | None) -> Iterator[Complaint]:
     if name is None:
         message = "no model is named, and endpoints differ in their default"
         yield warning("no_model", message, "add a model, or --model", field="model")
+    elif isinstance(name, str) and len(name) > _MODEL_MAX_CHARS:
+        message = f"the model's name has {len(name):,} characters, at most {_MODEL_MAX_CHARS} are kept"
+        yield error("long_model", message, "see which column is the model", field="model", value=name)
     elif isinstance(name, str) and model is None:
         near = nearest(name)
         hint = f"did you mean {near}?" if near else "check the spelling"

@@ -10,7 +10,8 @@ from typing import Any
 from jobs.manifest.options import ManifestOptions
 from jobs.manifest.rows import Complaint, Problem, Row, error, place
 
-MAX_ID_CHARS = 1024
+MAX_ID_BYTES = 1024
+"""In UTF-8. Ids are unique by an index, and PostgreSQL's takes no entry over 2,704 bytes."""
 ID_FIELDS = ("custom_id", "id")
 
 
@@ -31,8 +32,9 @@ class Draft:
             )
             return
         self.custom_id = str(value).strip()
-        if len(self.custom_id) > MAX_ID_CHARS:
-            message = f"the id has {len(self.custom_id)} characters, at most {MAX_ID_CHARS} are kept"
+        size = len(self.custom_id.encode("utf-8", "surrogatepass"))
+        if size > MAX_ID_BYTES:
+            message = f"the id has {size:,} bytes in UTF-8, at most {MAX_ID_BYTES:,} are kept"
             self.complaints.append(error("long_id", message, "shorten it", field="id", value=value))
 
 

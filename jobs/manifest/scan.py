@@ -13,11 +13,13 @@ from jobs.catalogue.prices import PriceBook
 from jobs.manifest.check import check_row
 from jobs.manifest.options import ManifestOptions
 from jobs.manifest.read import read_rows
-from jobs.manifest.rows import Problem, Row, error, place
+from jobs.manifest.rows import Problem, Row, error, place, place_in
 from jobs.money import Estimate, estimate
 
 KEPT_PROBLEMS = 20
 KEPT_SAMPLES = 3
+MOST_MODELS = 1_000
+"""Tallies are kept per model, here and in the ledger: a column of prompts taken for models must not fill either."""
 
 OnRow = Callable[[Row], None]
 OnProblem = Callable[[Problem], None]
@@ -82,7 +84,8 @@ def scan(
 ) -> CheckResult:
     """The same pass over anything that yields rows and problems."""
     tally = _Tally()
-    for entry in _judged(entries, options, book, day, ceiling):
+    for judged in _judged(entries, options, book, day, ceiling):
+        entry = tally.refused(judged)
         if isinstance(entry, Problem):
             tally.add_problem(entry)
             if on_problem is not None:
@@ -141,6 +144,17 @@ class _Tally:
         self.ceiling += (stated_ceiling or 0) if cost.ceiling is None else cost.ceiling
         if len(self.samples) < KEPT_SAMPLES:
             self.samples.append(row)
+
+    def refused(self, entry: Row | Problem) -> Row | Problem:
+        """The row's problem if its model is one too many, else the entry as it is."""
+        if isinstance(entry, Problem) or len(self.models) < MOST_MODELS:
+            return entry
+        model = entry.request.get("model", "")
+        if model in self.models:
+            return entry
+        message = f"the manifest names more than {MOST_MODELS:,} models"
+        complaint = error("too_many_models", message, "see which column is the model", field="model", value=model)
+        return place_in(entry, complaint)
 
     def add_problem(self, problem: Problem) -> None:
         self.rows = max(self.rows, problem.row or 0)

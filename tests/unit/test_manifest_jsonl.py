@@ -110,6 +110,7 @@ def test_another_kind_of_id_is_an_error(value: object) -> None:
 def test_an_id_of_any_reasonable_length_is_taken() -> None:
     assert only_row({"prompt": "a", "id": "../" * 300}).custom_id == "../" * 300
     assert codes({"prompt": "a", "id": "x" * 1025}) == ["long_id"]
+    assert codes({"prompt": "a", "id": "\U0001f600" * 257}) == ["long_id"]  # no index of PostgreSQL would take it
 
 
 def test_two_ids_must_agree() -> None:

@@ -95,3 +95,14 @@ def test_a_manifest_without_rows_is_an_error() -> None:
     result = scan(read_stream(io.BytesIO(b"prompt,brand\n"), options), options, BOOK, DAY)
     assert result.codes == {"ignored_columns": 1, "no_rows": 1}
     assert not result.ok
+
+
+def test_c17_a_manifest_names_a_thousand_models_at_most() -> None:
+    result = check(*[{**GOOD, "model": f"m{number % 1100}"} for number in range(3000)], ceiling=1)
+    assert (result.accepted, len(result.models)) == (2800, 1000)
+    assert result.codes["too_many_models"] == 200
+
+
+def test_c17_a_model_has_a_name_that_the_ledger_can_look_up() -> None:
+    assert check({**GOOD, "model": "m" * 201}, ceiling=1).codes == {"long_model": 1}
+    assert check({**GOOD, "model": "m" * 200}, ceiling=1).ok
