@@ -1,6 +1,8 @@
 """Names of image files: unique, readable, and never leading out of the store."""
 
+import re
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +31,7 @@ def test_a_foreign_id_is_made_safe_and_cut() -> None:
 
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(HOSTILE, min_size=10, max_size=10), HOSTILE, st.integers(0, 10**7))
-def test_no_id_leads_out_of_the_store(custom_ids: list[str], batch: str, row: int) -> None:
+def test_c9_no_id_leads_out_of_the_store(custom_ids: list[str], batch: str, row: int) -> None:
     store = LocalStore(Path("/srv/images"))
     for custom_id in custom_ids:
         name = image_name(batch, row, custom_id, "at9", 0, "png")
@@ -39,6 +41,39 @@ def test_no_id_leads_out_of_the_store(custom_ids: list[str], batch: str, row: in
         assert name.isascii()
         assert len(file) < 120
         assert store.path_of(name).parent.parent == store.root
+
+
+PIECES = (
+    "../",
+    "..\\",
+    "/",
+    "CON",
+    "nul.",
+    "\0",
+    "a",
+    "A",
+    "é",
+    "e\u0301",
+    "\u202e",
+    "~",
+    " ",
+    ".",
+    "\n",
+    "x" * 300,
+    "%2e",
+    ":",
+)
+
+
+def test_c9_a_hundred_thousand_hostile_ids_have_paths_of_their_own_under_the_root() -> None:
+    draw = Random(9)
+    store = LocalStore(Path("/srv/images"))
+    rows = range(1, 100_001)
+    names = [image_name("b_7", row, "".join(draw.choices(PIECES, k=4)), "at9", 0, "png") for row in rows]
+    assert len({name.casefold() for name in names}) == len(names)  # also where a file system knows no capitals
+    allowed = re.compile(r"b_7/[A-Za-z0-9_][A-Za-z0-9._-]{1,118}[A-Za-z0-9]")
+    assert all(map(allowed.fullmatch, names))
+    assert {store.path_of(name).parent for name in names[:1000]} == {store.root / "b_7"}
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a/../../x", "a\0b"])
