@@ -25,7 +25,7 @@ def worker_with_calls_in_flight(mill: Mill, jobs: int, marker: str, *, plain: bo
     return worker
 
 
-def test_sigterm_finishes_the_calls_in_flight_and_leaves_the_rest_queued(mill: Mill) -> None:
+def test_s22_sigterm_finishes_the_calls_in_flight_and_leaves_the_rest_queued(mill: Mill) -> None:
     worker = worker_with_calls_in_flight(mill, 20, "delay 2", plain=True)
     assert worker.stop(signal.SIGTERM) == 0
     assert set(mill.outcomes()) == {"succeeded"}
@@ -47,7 +47,7 @@ def test_the_first_ctrl_c_is_as_kind_as_sigterm(mill: Mill) -> None:
     [(signal.SIGQUIT,), (signal.SIGTERM, signal.SIGQUIT), (signal.SIGINT, signal.SIGINT)],
     ids=lambda signals: " then ".join(one.name for one in signals),
 )
-def test_a_harder_signal_leaves_within_seconds_and_says_what_may_be_paid(
+def test_s22_a_harder_signal_leaves_within_seconds_and_says_what_may_be_paid(
     mill: Mill, signals: tuple[signal.Signals, ...]
 ) -> None:
     worker = worker_with_calls_in_flight(mill, IN_FLIGHT + 4, "timeout")
