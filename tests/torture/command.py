@@ -108,7 +108,11 @@ def _check(stage: Stage, supply: Supply, run: Run) -> Verdict:
 def _resolve_by_books(stage: Stage, run: Run) -> None:
     """The endpoint's books decide every doubt, and price what had no price; then ledger and books are equal to the
     nano-dollar."""
-    time.sleep(run.bound_s)  # a call counts as not billed only when nobody could send it any more
+    (row,) = stage.books.ask("SELECT coalesce(max(deadline_at), 0) AS last FROM attempts WHERE possible_nano > 0")
+    decidable_s = (
+        row["last"] / 1000 + stage.lease_s + 0.5
+    )  # not billed is said only when nobody could send it any more
+    time.sleep(max(0.0, decidable_s - time.time()))
     books, evidence = str(stage.journal.path), "the simulator's journal"
     code, told = stage.run("resolve", "--books", books, "--correct", "--evidence", evidence, "--yes")
     sums = read_sums(stage.books)
