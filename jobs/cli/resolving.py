@@ -170,7 +170,7 @@ def _by_hand(
     """Say what it does to money and jobs, ask, do it; returns {batch: jobs queued again}."""
     from jobs.ledger import resolving
 
-    what, worst_nano = _words(doubts, amounts, again=again)
+    what, worst_nano = _words(doubts, amounts, again=again) if doubts else ("no call is in doubt", 0)
     _require_resolvable(ledger, doubts, amounts)
     say(what)
     done = _would_do(doubts, amounts)

@@ -3,9 +3,9 @@
 Called by the commands that resolve and by the figures; nothing is changed here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -14,7 +14,10 @@ from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import attempts, jobs
 from jobs.states import JobState, Outcome
 
+T = TypeVar("T")
+
 _ID_LENGTH = 28
+_MOST_NAMED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,15 @@ def unknown_of(tx: Connection, batch_id: str) -> list[str]:
 
 def read_doubts(tx: Connection, attempt_ids: Sequence[str]) -> list[Doubt]:
     """The attempts, whatever became of them, in the order of their ids."""
-    wanted = _doubts().where(attempts.c.id.in_(attempt_ids)).order_by(attempts.c.id)
-    return [_doubt(row) for row in tx.execute(wanted)]
+    ids = sorted(attempt_ids)
+    pieces = (_doubts().where(attempts.c.id.in_(piece)).order_by(attempts.c.id) for piece in in_pieces(ids))
+    return [_doubt(row) for statement in pieces for row in tx.execute(statement)]
+
+
+def in_pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """No more at a time than one statement can name on either engine."""
+    for start in range(0, len(values), _MOST_NAMED):
+        yield values[start : start + _MOST_NAMED]
 
 
 def oldest_unknown_s(tx: Connection, batch_id: str | None = None) -> float | None:

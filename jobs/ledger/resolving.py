@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, update
 from jobs.errors import UsageError
 from jobs.ledger import clock
 from jobs.ledger.acts import Act, record
-from jobs.ledger.doubts import Doubt, read_doubts
+from jobs.ledger.doubts import Doubt, in_pieces, read_doubts
 from jobs.ledger.endings import Ending, JobFacts
 from jobs.ledger.schema import attempts, batches
 from jobs.ledger.settlement import settle
@@ -86,7 +86,9 @@ def refusal(told: Sequence[str]) -> str:
 
 def lock_batches(tx: Connection, attempt_ids: Sequence[str]) -> None:
     """Keep admission and settlement out of the attempts' batches."""
-    theirs = select(attempts.c.batch_id).where(attempts.c.id.in_(attempt_ids))
+    theirs: set[str] = set()
+    for piece in in_pieces(attempt_ids):
+        theirs.update(tx.execute(select(attempts.c.batch_id).where(attempts.c.id.in_(piece))).scalars())
     tx.execute(select(batches.c.id).where(batches.c.id.in_(theirs)).order_by(batches.c.id).with_for_update())
 
 
@@ -99,7 +101,8 @@ def _resolve(
     tx: Connection, doubts: Sequence[Doubt], amounts: Amounts, act: Act, said_by: str, *, again: bool
 ) -> Resolved:
     endings = [_ending(one, amounts[one.attempt_id], act.evidence or "", said_by, again) for one in doubts]
-    settle(tx, endings, _never)
+    for piece in in_pieces(endings):
+        settle(tx, piece, _never)
     moved = _moved(tx, doubts)
     queued = {batch_id: states.count(JobState.QUEUED) for batch_id, states in moved.items()}
     _open(tx, [batch_id for batch_id, jobs_queued in queued.items() if jobs_queued])

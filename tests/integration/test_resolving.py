@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.errors import UsageError
-from jobs.ledger import control, schema
+from jobs.ledger import control, doubts, schema
 from jobs.ledger.acts import Act, list_acts
 from jobs.ledger.budgets import Scope, set_cap
 from jobs.ledger.corrections import correct
@@ -98,6 +98,15 @@ def test_both_doubts_of_a_job_may_be_resolved_at_once(ledger: Ledger) -> None:
     book(ledger, unknown(second))
     assert ledger.write(resolve_named, {first: 5, second: 6}, ACT, again=True).queued == {batch: 1}
     assert (job_row(ledger, batch).state, money(ledger, batch)) == ("queued", (11, 0, 0))
+
+
+def test_more_calls_than_one_statement_can_name_are_resolved_at_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubts, "_MOST_NAMED", 2)
+    batch, ids = doubtful(ledger, 5)
+    assert ledger.write(resolve_named, dict.fromkeys(ids), ACT, again=True).queued == {batch: 5}
+    assert (states(ledger, batch), money(ledger, batch)) == ({"queued": 5}, (0, 0, 0))
 
 
 def test_a_resolution_and_the_answer_at_the_same_moment_end_at_the_answers_price(ledger: Ledger) -> None:
