@@ -84,7 +84,7 @@ def _repeats(ledger: Snapshot, calls: Sequence[Line]) -> Iterator[str]:
     sent_again = Counter(act["batch_id"] for act in ledger.acts if act["verb"] in ("retry", "resolve"))
     for (batch, row), attempts in _by_job(ledger).items():
         paid = sum(attempt["id"] in billed for attempt in attempts)
-        allowed = 1 + leave[batch] + sent_again[batch]
+        allowed = (1 + leave[batch]) * (1 + sent_again[batch])  # who sends a held job again renews its leave
         if paid > allowed:
             yield f"I3: job {batch} {row} was billed {paid} times, {allowed} are allowed"
         for before, after in pairwise(attempts):

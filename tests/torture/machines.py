@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.torture.children import Child
 
-TERM_GRACE_S = 40.0
+TERM_GRACE_S = 90.0
 """After SIGTERM a worker finishes its calls; their deadline and the ledger's patience end well before this."""
 
 
