@@ -323,7 +323,7 @@ def test_a_kept_total_that_is_wrong_is_found(mill: Commands, batch: str, sqlite_
     done = mill("db", "check")
     change(sqlite_ledger, table, table.c.key == batch, confirmed_nano=table.c.confirmed_nano - 1)
     assert done.code == 1
-    assert f"budget {batch}" in done.out
+    assert f"budget batch {batch}" in done.out
 
 
 def test_a_server_without_tables_is_not_touched_until_it_is_upgraded(
