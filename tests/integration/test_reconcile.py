@@ -155,6 +155,9 @@ def test_charges_are_corrected_both_ways_and_more_than_once(commands: Commands, 
         done = resolve(commands, books(commands.home, *lines), "--batch", batch, "--correct", "--json")
         assert done.json()["differences_left"] == 0
         assert money(sqlite_ledger, batch)[0] == sum(amounts)
+    for by in ("day", "model", "batch", "outcome", "meter", "tag:season"):
+        groups = commands("report", batch, "--by", by, "--json").json()["groups"]
+        assert (by, sum(one["charged_nanodollars"] for one in groups)) == (by, money(sqlite_ledger, batch)[0])
     with sqlite_ledger.read() as tx:
         table = schema.charges
         posted = tx.execute(select(table.c.amount_nano, table.c.correction).where(table.c.attempt_id == settled[0]))

@@ -3,11 +3,13 @@
 import pytest
 
 from jobs.errors import UsageError
-from jobs.ledger import control, doubts, schema
+from jobs.ledger import clock, control, doubts, schema
 from jobs.ledger.acts import Act, list_acts
 from jobs.ledger.budgets import Scope, set_cap
 from jobs.ledger.corrections import correct
 from jobs.ledger.engine import Ledger
+from jobs.ledger.figures import standing
+from jobs.ledger.overview import whole_ledger
 from jobs.ledger.resolving import Resolved, resolve_listed, resolve_named
 from jobs.states import JobState
 from tests.integration.ledgers import (
@@ -63,6 +65,27 @@ def test_a_resolution_moves_every_budget_that_covers_the_call(ledger: Ledger) ->
         "jobs_failed": 2,
         "jobs_queued": 0,
     }
+
+
+def test_the_age_of_the_oldest_doubt_is_known_until_it_is_resolved(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_now = clock.now
+    monkeypatch.setattr(clock, "now", lambda tx: true_now(tx) - 90_000)
+    _, (old,) = doubtful(ledger)
+    monkeypatch.undo()
+    batch, (new,) = doubtful(ledger)
+    mine, everybodys = ages(ledger, batch)
+    assert 0 <= (mine or 0) < 60
+    assert 90 <= (everybodys or 0) < 150
+    ledger.write(resolve_named, {old: 1, new: None}, ACT, again=False)
+    assert ages(ledger, batch) == (None, None)
+
+
+def ages(ledger: Ledger, batch: str) -> tuple[float | None, float | None]:
+    """As `status` tells it, of the batch and of all."""
+    with ledger.read() as tx:
+        return standing(tx, batch).oldest_unknown_s, whole_ledger(tx).oldest_unknown_s
 
 
 def test_a_refused_resolution_leaves_no_trace(ledger: Ledger) -> None:

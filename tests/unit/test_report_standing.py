@@ -29,6 +29,15 @@ def test_words_say_what_how_much_how_fast_and_why_it_waits() -> None:
     assert told + "\n" == golden("status.txt")
 
 
+def test_calls_in_doubt_are_told_with_their_age_and_what_ends_them() -> None:
+    doubtful = standing(attempts={"succeeded": 410, "unknown": 13}, oldest_unknown_s=7_500.0)
+    assert (
+        "  in doubt  13 calls maybe paid, the oldest for 2 h 5 min; "
+        "imagemill attempts b_7Q2M4X9K --outcome unknown, then resolve" in standing_words(doubtful).splitlines()
+    )
+    assert standing_json(doubtful)["oldest_unknown_s"] == 7_500.0
+
+
 def test_words_of_hostile_names_are_escaped() -> None:
     assert "\x1b" not in standing_words(standing(name="x\x1b[2J"))
 
