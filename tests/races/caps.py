@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from jobs.ledger import schema
 from jobs.ledger.admission import Admitted
 from jobs.ledger.endings import Ending
 from jobs.ledger.engine import Ledger
+from jobs.money import Cost
 from tests.integration.ledgers import (
     ask,
     at_once,
@@ -67,7 +68,7 @@ def _ending(one: Admitted, draw: random.Random) -> tuple[Ending, int]:
     make: Any = draw.choice([succeeded, succeeded, image_lost, unknown, unknown, throttled, errored, not_sent])
     if make in (succeeded, image_lost):
         price = draw.randint(1, one.ceiling_nano)
-        return make(one.attempt_id, nano=price), price
+        return replace(make(one.attempt_id), cost=Cost.stated(price)), price
     return make(one.attempt_id), one.ceiling_nano if make is unknown else 0
 
 

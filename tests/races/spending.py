@@ -1,4 +1,4 @@
-"""The race for a budget, whole: in each round 64 claimers want more than the cap holds. Judged to the nano-dollar."""
+"""The race for a budget, whole: in each round 64 claimers want more than the cap holds, to the nano-dollar."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +9,8 @@ from tests.races.caps import Spent, spend, used
 from tests.races.ring import race
 
 CLAIMERS = 64
-CEILINGS = (300, 1_000, 1_700, 170, 650)
-"""Of a batch's jobs, in turn."""
+CEILINGS = tuple(10**13 * size + 1 for size in (300, 1_000, 1_700, 170, 650))
+"""Of a batch's jobs, in turn. Millions of dollars: a float would lose nano-dollars here."""
 CAP = 2 * sum(CEILINGS)
 """Ten calls."""
 
