@@ -27,7 +27,11 @@ class ManifestError(UsageError):
 
 
 class DiskError(ImagemillError):
-    pass
+    def __init__(self, said: str) -> None:
+        super().__init__(
+            f"{said}: the disk failed, and no further call was made; put it right and start again: what is safe in "
+            "the spool is booked then"
+        )
 
 
 class LedgerError(ImagemillError):

@@ -78,7 +78,8 @@ class Dispatcher:
         try:
             for left, batch_id in zip(range(len(batches), 0, -1), batches, strict=True):
                 share = -(-free // left)
-                admission = self._admit(batch_id, share) if share else Admission([], None)
+                asks = share and not self._stopping.is_set()
+                admission = self._admit(batch_id, share) if asks else Admission([], None)
                 free -= len(admission.admitted)
                 if admission.wait:
                     waits.append(admission.wait)

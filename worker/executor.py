@@ -8,7 +8,6 @@ batches, and tickets only wake it.
          +--------- a slot per ended call -----+
 """
 
-import gc
 import math
 import os
 import socket
@@ -19,13 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from jobs.catalogue.prices import PriceBook
-from jobs.errors import DiskError, ImagemillError, LedgerError
+from jobs.errors import DiskError, ImagemillError, LedgerError, LedgerRestored, SchemaMismatch
 from jobs.events import tell
 from jobs.ids import new_worker_id
 from jobs.ledger import control, recovery
 from jobs.ledger.acts import Act, recorded
 from jobs.ledger.admission import Admission, Admitted, Claimer, Wait, WorkerFenced, admit
 from jobs.ledger.engine import Ledger
+from jobs.ledger.migrate import require_newest
 from jobs.pacing import Caps
 from jobs.settings import Settings
 from jobs.states import Outcome
@@ -34,6 +34,7 @@ from worker.booking import Booking
 from worker.calls import Answer, Call
 from worker.dispatcher import Dispatcher
 from worker.endpoint import Endpoint
+from worker.garbage import collect_less_often
 from worker.metrics import AdmissionWaits, count_booked
 from worker.network import Network, boot_clock_s
 from worker.room import Room
@@ -54,11 +55,8 @@ _ROOM_ASK_AGAIN_MS = 1_000
 
 
 class Executor:
-    """Calls one endpoint for the batches of one ledger, or for `only_batch`. Thread-safe after `start`.
-
-    A disk that fails, and a ledger of another version or restored from a backup, break it off: it admits nothing
-    more, `failure` says why, and `on_failure` is called, so that whoever runs it ends the process.
-    """
+    """Calls one endpoint for the batches of one ledger, or for `only_batch`. Thread-safe after `start`. Where a
+    further call would be wrong it breaks off: `failure` says why, and `on_failure` is called to end the process."""
 
     def __init__(
         self,
@@ -75,6 +73,7 @@ class Executor:
         self.slots = Slots(settings.in_flight)
         self.stopping = threading.Event()
         self.failure: ImagemillError | None = None
+        self._unsure = False  # that the ledger is still the same one
         self._on_failure = on_failure
         self.witness = Witness(settings.data_dir.absolute())
         self._hurried = threading.Event()
@@ -95,9 +94,8 @@ class Executor:
         self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
 
     def start(self) -> None:
-        """Register with the ledger and start the threads. Raises UsageError for a URL or key that cannot work,
-        LedgerRestored for a ledger that lacks calls made from here."""
-        _collect_garbage_less_often()
+        """Register with the ledger and start the threads. Raises UsageError or LedgerRestored: see the messages."""
+        collect_less_often()
         try:
             self.witness.require_known(self.ledger)
             self._network.start()
@@ -182,13 +180,27 @@ class Executor:
             try:
                 return self._admit_and_send(batch_id, most)
             except WorkerFenced as error:
+                self._unsure = True  # a backup's row of this worker is old, or not there
                 self.register_anew(error.worker_id)
                 return Admission([], Wait("fenced", "this worker registered anew", 0))
         except LedgerError as error:
+            self._unsure = True
             tell("admission_failed", batch=batch_id, error=type(error).__name__)
             return Admission([], Wait("ledger", "the ledger does not answer", _LEDGER_ASK_AGAIN_MS))
 
+    def look_at_ledger(self) -> None:
+        """Break off, and raise, if a newer program has taken the ledger over, or an older backup its place."""
+        try:
+            require_newest(self.ledger)
+            self.witness.require_known(self.ledger, self.held_attempts())
+        except (SchemaMismatch, LedgerRestored) as error:
+            self.break_off(error)
+            raise
+        self._unsure = False
+
     def _admit_and_send(self, batch_id: str, most: int) -> Admission:
+        if self._unsure:
+            self.look_at_ledger()
         if self._troubled:
             return Admission([], Wait("endpoint_paused", "account trouble is being booked", _TROUBLE_ASK_AGAIN_MS))
         with self._tracking:
@@ -269,12 +281,7 @@ class Executor:
     def _disk_failed(self, said: str) -> None:
         """What is called from now on might be paid for and lost."""
         tell("disk_failed", worker=self.worker_id, error=said)
-        self.break_off(
-            DiskError(
-                f"{said}: the disk failed, and no further call was made; put it right and start again: "
-                "what is safe in the spool is booked then"
-            )
-        )
+        self.break_off(DiskError(said))
 
     def _sign_off(self) -> bool:
         """Whether the ledger knows that this worker has ended, and with it whatever it never sent. The timer still
@@ -290,10 +297,3 @@ class Executor:
             return False
         count_booked(freed)
         return True
-
-
-def _collect_garbage_less_often() -> None:
-    """Python looks for cycles at every 700 new objects, through everything that was ever imported: a tenth of the
-    CPU time of a small call. What a call leaves behind is freed by counting; a look at every 50,000 is enough."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

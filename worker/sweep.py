@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from jobs.errors import LedgerError, LedgerRestored, SchemaMismatch
+from jobs.errors import LedgerError
 from jobs.events import tell
 from jobs.ledger import recovery
-from jobs.ledger.migrate import require_newest
 from worker import metrics
 from worker.executor import Executor
 from worker.replay import replay_abandoned
@@ -60,21 +59,13 @@ class Timer:
                 tell(failed, worker=self._executor.worker_id, error=repr(error)[:500])
 
     def _beat(self) -> None:
-        self._renew_lease()
-        if not self._executor.failure:
-            self._look_at_ledger()
-        self._executor.witness.write()
-
-    def _look_at_ledger(self) -> None:
-        """No call is made for a ledger that another version of the program has taken over, or that an older backup
-        was put in the place of."""
-        executor = self._executor
-        held = executor.held_attempts()
+        """Whatever keeps the lease from being renewed, new tables among them, the look at the ledger follows."""
         try:
-            require_newest(executor.ledger)
-            executor.witness.require_known(executor.ledger, held)
-        except (SchemaMismatch, LedgerRestored) as error:
-            executor.break_off(error)
+            self._renew_lease()
+        finally:
+            if not self._executor.failure:
+                self._executor.look_at_ledger()
+        self._executor.witness.write()
 
     def _renew_lease(self) -> None:
         executor = self._executor
