@@ -59,19 +59,29 @@ def with_caps(limits: Limits, caps: Caps) -> Limits:
     )
 
 
+def without_caps(spent: Limits, known: Limits) -> Limits:
+    """The new bucket states with the learned limits: a stated cap is this worker's setting, not knowledge."""
+    return replace(
+        spent,
+        requests_per_min=known.requests_per_min,
+        images_per_min=known.images_per_min,
+        tokens_per_min=known.tokens_per_min,
+    )
+
+
 def in_step(limits: Limits, now_ms: int) -> Limits:
-    """The state moved back as far as the clock was: or permits would wait until it has caught up."""
-    ahead_ms = limits.window_at - now_ms
-    if ahead_ms <= 0:
+    """The same object, unless the clock was set back: then a state in which no permit waits until it has caught up.
+    Steps of less than a minute are waited out."""
+    if limits.window_at - now_ms <= MINUTE_US // 1000:
         return limits
     return replace(
         limits,
-        pace_changed_at=limits.pace_changed_at - ahead_ms,
-        requests_full_us=limits.requests_full_us - ahead_ms * 1000,
-        images_full_us=limits.images_full_us - ahead_ms * 1000,
-        tokens_full_us=limits.tokens_full_us - ahead_ms * 1000,
-        pace_full_us=limits.pace_full_us - ahead_ms * 1000,
-        blocked_until=limits.blocked_until - ahead_ms,
+        pace_changed_at=min(limits.pace_changed_at, now_ms),
+        requests_full_us=min(limits.requests_full_us, now_ms * 1000),
+        images_full_us=min(limits.images_full_us, now_ms * 1000),
+        tokens_full_us=min(limits.tokens_full_us, now_ms * 1000),
+        pace_full_us=min(limits.pace_full_us, now_ms * 1000),
+        blocked_until=min(limits.blocked_until, now_ms + _LONGEST_BLOCK_MS),
         window_at=now_ms,
     )
 

@@ -7,7 +7,7 @@ budget locks the batch first.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -20,7 +20,7 @@ from jobs.ledger.engine import AnyRow, upsert_adding
 from jobs.ledger.funds import Funds, hold
 from jobs.ledger.limits import lock_limits, read_pause, save_limits
 from jobs.ledger.schema import attempts, batches, job_tallies, jobs, workers
-from jobs.pacing import Caps, Limits, in_step, take, wait_ms, with_caps
+from jobs.pacing import Caps, in_step, take, wait_ms, with_caps, without_caps
 from jobs.states import BatchState, JobState
 
 LEASE_MS = 60_000
@@ -169,7 +169,9 @@ def _claim(
     if paused:
         return [], Wait("model_paused", f"{model}: {paused.kind}: {paused.message}")
     now = clock.now(tx)
-    limits = in_step(limits, now)
+    if (stepped := in_step(limits, now)) is not limits:
+        limits = stepped
+        save_limits(tx, claimer.endpoint, model, limits)
     in_force = with_caps(limits, claimer.caps)
     blocked_ms = wait_ms(in_force, now)
     if blocked_ms:
@@ -178,7 +180,7 @@ def _claim(
     funded, full = _fund(tx, batch_id, model, now, most, funds)
     granted, spent = take(in_force, now, [(row.n, row.tokens) for row in funded])
     if granted:
-        save_limits(tx, claimer.endpoint, model, _without_caps(spent, limits))
+        save_limits(tx, claimer.endpoint, model, without_caps(spent, limits))
     if granted < len(funded):
         funds.give_back(funded[granted:])
         return funded[:granted], Wait("rate_limit", f"rate limit on {model}", wait_ms(spent, now))
@@ -210,16 +212,6 @@ def _full_wait(full: Budget, funds: Funds) -> Wait:
         return Wait("budget", "the budget does not hold the next call's ceiling price")
     message = f"the budget {full.name} does not hold the next call's ceiling price"
     return Wait("shared_budget", message, _FREED_SOON_MS if funds.may_be_freed(full) else None)
-
-
-def _without_caps(spent: Limits, known: Limits) -> Limits:
-    """The new bucket states with the learned limits: a stated cap is this worker's setting, not knowledge."""
-    return replace(
-        spent,
-        requests_per_min=known.requests_per_min,
-        images_per_min=known.images_per_min,
-        tokens_per_min=known.tokens_per_min,
-    )
 
 
 def _not_due(tx: Connection, batch_id: str, model: str, now: int) -> Wait:

@@ -96,7 +96,7 @@ def _move_jobs(tx: Connection, batch_id: str, starts: Sequence[JobState], end: J
     by = (jobs.c.model, jobs.c.state)
     statement = select(*by, func.count().label("jobs")).where(*chosen).group_by(*by)
     counts = {(row.model, row.state): int(row.jobs) for row in tx.execute(statement)}
-    fresh = {"counted": 0, "first_admitted_at": None, "due_at": clock.now(tx)} if end is JobState.QUEUED else {}
+    fresh = {"counted": 0, "first_admitted_at": None, "due_at": 0} if end is JobState.QUEUED else {}
     # A doubt that a person sends again is no longer what holds the job; the next one would be.
     allowance = {"unknowns": case((jobs.c.state == JobState.HELD, 0), else_=jobs.c.unknowns)} if fresh else {}
     tx.execute(update(jobs).where(*chosen).values(state=end.value, **fresh, **allowance))

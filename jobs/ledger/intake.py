@@ -78,8 +78,7 @@ def stage_jobs(tx: Connection, batch_id: str, rows: Sequence[NewJob]) -> None:
     """Stage some thousand rows; call it as often as there are pieces."""
     sets = {tags_id(row.tags): tags_text(row.tags) for row in rows}
     insert_missing(tx, tag_sets, [{"id": key, "tags": tags} for key, tags in sorted(sets.items())])
-    now = clock.now(tx)
-    tx.execute(insert(jobs), [_job_row(batch_id, row, now) for row in rows])
+    tx.execute(insert(jobs), [_job_row(batch_id, row) for row in rows])
 
 
 def open_batch(tx: Connection, batch_id: str, by_model: Counter[str], cap_nano: int | None) -> None:
@@ -115,7 +114,7 @@ def tags_id(tags: dict[str, str]) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _job_row(batch_id: str, row: NewJob, now: int) -> dict[str, Any]:
+def _job_row(batch_id: str, row: NewJob) -> dict[str, Any]:
     return {
         "batch_id": batch_id,
         "row": row.row,
@@ -127,5 +126,5 @@ def _job_row(batch_id: str, row: NewJob, now: int) -> dict[str, Any]:
         "tag_set": tags_id(row.tags),
         "ceiling_nano": row.ceiling_nano,
         "tokens": row.tokens,
-        "due_at": now,
+        "due_at": 0,  # at once, also after a clock was set back
     }
