@@ -41,6 +41,14 @@ def write_durably(path: Path, data: bytes) -> None:
     fsync_folder(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """The folder, and those above it that are missing, under durable names."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        fsync_folder(path.parent)
+
+
 def rename(source: Path, target: Path) -> None:
     """Replace `target` by `source` in one step."""
     source.replace(target)

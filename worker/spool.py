@@ -165,7 +165,8 @@ def _checked(name: str) -> str:
 def _claim(folder: Path) -> int:
     """Make the folder, its lock held from the moment it has its name: nobody can take it for abandoned."""
     fresh = folder.with_name(f".{folder.name}")
-    fresh.mkdir(parents=True)
+    files.make_folder(folder.parent)
+    fresh.mkdir()
     lock = os.open(fresh / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     files.rename(fresh, folder)

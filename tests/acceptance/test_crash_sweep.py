@@ -3,35 +3,46 @@
 On the embedded default and on the grown-up pair; the others run with `sh scripts/torture --full`.
 """
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.crash.boundaries import BOUNDARIES
-from tests.crash.case import Case
-from tests.crash.fixtures import crash_lab
-from tests.crash.pairs import EMBEDDED, GROWN_UP, Lab
+from tests.crash.case import Case, cuts_of, sweep_of
+from tests.crash.fixtures import crash_lab, sweep
+from tests.crash.pairs import EMBEDDED, GROWN_UP
 from tests.crash.sweep import Sweep
 
-__all__ = ["crash_lab"]
+__all__ = ["crash_lab", "sweep"]
 
-CASES = [
-    Case(boundary, way, pair) for pair in (EMBEDDED, GROWN_UP) for boundary in BOUNDARIES for way in boundary.ways
-]
+PAIRS = (EMBEDDED, GROWN_UP)
+CASES = [case for pair in PAIRS for case in sweep_of(pair)]
+CUTS = [case for pair in PAIRS for case in cuts_of(pair)]
 
 
-@pytest.fixture(scope="module")
-def sweep(crash_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Sweep]:
-    """All cases that were selected for this run."""
-    asked = [
-        item.callspec.params["case"]
-        for item in request.session.items
-        if "sweep" in getattr(item, "fixturenames", ())
-    ]
-    with Sweep(crash_lab, asked) as running:
-        yield running
+def of(*boundaries: int) -> pytest.MarkDecorator:
+    """The power cuts at these boundaries."""
+    cuts = [case for case in CUTS if case.k in boundaries]
+    return pytest.mark.parametrize("case", cuts, ids=lambda case: case.name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_whatever_stops_it_there_everything_ends_as_it_must(sweep: Sweep, case: Case) -> None:
+    assert sweep.complaints(case) == []
+
+
+@of(9, 10)
+def test_power_cut_before_an_answer_is_owned_leaves_a_doubt(sweep: Sweep, case: Case) -> None:
+    assert sweep.complaints(case) == []
+
+
+@of(11)
+def test_power_cut_at_k11_keeps_what_the_spool_owns(sweep: Sweep, case: Case) -> None:
+    assert sweep.complaints(case) == []
+
+
+@of(12)
+def test_power_cut_at_k12_keeps_what_was_published(sweep: Sweep, case: Case) -> None:
+    assert sweep.complaints(case) == []
+
+
+@of(13, 14)
+def test_power_cut_after_the_settlement_changes_nothing(sweep: Sweep, case: Case) -> None:
     assert sweep.complaints(case) == []

@@ -15,7 +15,8 @@ def expire_first_worker(url: str) -> None:
     """The first worker's lease has run out, and whoever is alive has been so for ever."""
     _run(
         url,
-        "UPDATE workers SET beat_at = 0 WHERE ended_at IS NULL AND started_at = (SELECT min(started_at) FROM workers)",
+        "UPDATE workers SET beat_at = 0 WHERE ended_at IS NULL"
+        " AND started_at = (SELECT min(started_at) FROM workers)",
         "UPDATE workers SET steady_since = 0 WHERE ended_at IS NULL",
     )
 

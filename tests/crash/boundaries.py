@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.stops import Commit, Step, Way
+from tests.faults.powercut import Kept
 
 JOURNAL = "CRASH_SWEEP_JOURNAL"
 """Names the endpoint's books in the environment of the processes."""
@@ -215,9 +216,40 @@ BOUNDARIES = (
     ),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A power cut: where, what survives by chance of the names that nobody fsynced, and how it must end."""
+
+    k: int
+    place: str
+    way: Way
+    kept: Kept
+    fates: Fates
+
+
+CUTS = (
+    Cut(9, "k9", Way.KILL_AFTER, Kept.NOTHING, all_in_doubt(1)),
+    Cut(10, "k10", Way.KILL_AFTER, Kept.NOTHING, all_in_doubt(ROWS)),
+    Cut(11, "k11-renamed", Way.KILL_BEFORE, Kept.NOTHING, all_in_doubt(ROWS)),
+    Cut(11, "k11-renamed", Way.KILL_BEFORE, Kept.NAMES, OWNED),
+    Cut(11, "k11", Way.KILL_AFTER, Kept.NOTHING, OWNED),
+    Cut(12, "k12", Way.KILL_AFTER, Kept.NOTHING, OWNED),
+    Cut(12, "k14", Way.KILL_AFTER, Kept.REMOVALS, AS_IF_NOTHING_HAD_HAPPENED),
+    Cut(13, "k13", Way.KILL_AFTER, Kept.NOTHING, AS_IF_NOTHING_HAD_HAPPENED),
+    Cut(14, "k14", Way.KILL_AFTER, Kept.NOTHING, AS_IF_NOTHING_HAD_HAPPENED),
+)
+"""The second of K12 comes when the spool has let go: then the published names alone hold the images."""
+
+
+def _spool_folder(folder: Path) -> bool:
+    return folder.parent.name == "spool"
+
+
 PLACES: dict[str, Commit | Step] = {
     **{f"k{one.k}": one.place for one in BOUNDARIES},
     **{f"k{one.k}-alone": one.alone for one in BOUNDARIES if one.alone},
+    "k11-renamed": _at("jobs.files:fsync_folder", disk_failed, counts=_spool_folder),
     "replay-released": _at("worker.spool:AbandonedSpool.release", disk_failed),
 }
 """By name, for the processes that stop there."""

@@ -7,39 +7,60 @@
 The verdict is a list of sentences, one for each thing that is wrong.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.crash.boundaries import Boundary
+from tests.crash.boundaries import BOUNDARIES, CUTS, Cut, Fates
 from tests.crash.forked import Child, Stop
 from tests.crash.pairs import Lab, Pair
 from tests.crash.play import Play
 from tests.crash.stops import Way
 from tests.crash.verdict import judge
+from tests.faults.powercut import Kept
 
 SUBMISSION, ADMISSION, SWEEP, LATE_ANSWER = 2, 5, 15, 16
 """Boundaries before which a case takes another way."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """A boundary, a way, a pair."""
+    """A place out of PLACES, a way and a pair, and how it must end. `kept`: the kill is a power cut."""
 
-    boundary: Boundary
+    k: int
+    place: str
     way: Way
     pair: Pair
+    fates: Fates
+    kept: Kept | None = None
 
     @property
     def name(self) -> str:
-        return f"k{self.boundary.k}-{self.way.value}-{self.pair.name}"
+        how = f"cut-{self.place}-kept-{self.kept.value}" if self.kept else f"k{self.k}-{self.way.value}"
+        return f"{how}-{self.pair.name}"
+
+
+def sweep_of(pair: Pair) -> list[Case]:
+    """All boundaries in all ways."""
+    broker = pair.broker is not None
+    return [
+        Case(one.k, one.place_name(broker=broker), way, pair, one.fates_of(way))
+        for one in BOUNDARIES
+        for way in one.ways
+    ]
+
+
+def cuts_of(pair: Pair, cuts: Sequence[Cut] = CUTS) -> list[Case]:
+    """Power cuts."""
+    return [Case(cut.k, cut.place, cut.way, pair, cut.fates, cut.kept) for cut in cuts]
 
 
 def run_case(lab: Lab, case: Case) -> list[str]:
     """Everything that is wrong after the case; empty: the promise held."""
-    k = case.boundary.k
+    k = case.k
     with lab.site(case.pair) as site:
         play = Play(site)
         try:
-            stop = play.stop(case.boundary.place_name(broker=play.broker), case.way)
+            stop = play.stop(case.place, case.way, case.kept)
             if k == SWEEP:
                 play.lose_a_machine()
             elif k == LATE_ANSWER:
@@ -47,7 +68,7 @@ def run_case(lab: Lab, case: Case) -> list[str]:
             victim = _victim(play, k, stop)
             play.see_out(victim, stop, sweeps=k == SWEEP)
             play.recover(sweeps=k == SWEEP, submit=k <= SUBMISSION)
-            return [*play.complaints, *judge(site, case.boundary.fates_of(case.way))]
+            return [*play.complaints, *judge(site, case.fates)]
         finally:
             play.end()
 

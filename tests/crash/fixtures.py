@@ -1,37 +1,27 @@
-"""The fixtures of every test of the sweep: the lab, made once per run, its servers started when a case needs them."""
+"""The fixtures of every test of the sweep: the lab, made once per run, and the cases that a module asks for."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from jobs.ledger.engine import Ledger
-from jobs.ledger.migrate import upgrade
 from tests.crash.pairs import Lab
-from tests.services import PostgresServer
+from tests.crash.sweep import Sweep
+
+_SERVERS = {"postgresql": "postgres_server", "redis": "redis_server", "rabbitmq": "rabbitmq_server"}
 
 
 @pytest.fixture(scope="session")
 def crash_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Where cases get their ledgers and brokers."""
-    folder = tmp_path_factory.mktemp("crash")
-    template = folder / "template.db"
-    _migrate(f"sqlite:///{template}")
-
-    def server(name: str) -> Callable[[], Any]:
-        return lambda: request.getfixturevalue(name)
-
-    lab = Lab(folder, template, lambda: _postgres(request), {"redis": server("redis_server")})
+    lab = Lab(tmp_path_factory.mktemp("crash"), lambda name: request.getfixturevalue(_SERVERS[name]))
     yield lab
     lab.close()
 
 
-def _postgres(request: pytest.FixtureRequest) -> tuple[PostgresServer, str]:
-    return request.getfixturevalue("postgres_server"), request.getfixturevalue("migrated")
-
-
-def _migrate(url: str) -> None:
-    ledger = Ledger(url)
-    upgrade(ledger)
-    ledger.close()
+@pytest.fixture(scope="module")
+def sweep(crash_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Sweep]:
+    """Knows all cases of this module that were selected for this run."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    mine = [item for item in items if item.module is request.module and "sweep" in item.fixturenames]
+    with Sweep(crash_lab, [item.callspec.params["case"] for item in mine]) as running:
+        yield running

@@ -1,7 +1,7 @@
-"""imagemill processes that start in milliseconds: forked from a server that has imported everything and done nothing.
+"""imagemill processes that start in milliseconds: forks of a server that has imported everything and done nothing.
 
-The server has one thread, no connection and no open ledger, so a fork of it is a fresh process. The children are real
-processes: they run the real command line and die by real signals.
+The server has one thread, no connection and no open ledger, so a fork of it is a fresh process. The children are
+real ones: they run the real command line and die by real signals.
 """
 
 import ctypes
@@ -32,8 +32,9 @@ import worker.tickets
 from jobs.cli import main as imagemill
 from tests.crash import settling
 from tests.crash.boundaries import PLACES
-from tests.crash.stops import Way, plant
+from tests.crash.stops import Way, die, plant
 from tests.faults import launch
+from tests.faults.powercut import Kept, PowerCut
 
 __all__ = ["Child", "Order", "Stop"]
 
@@ -43,11 +44,12 @@ _MODULES = (celery, kombu, psycopg, sqlalchemy, jobs, worker)
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A name out of PLACES, a way, and the file that is touched there."""
+    """A name out of PLACES, a way, and the file that is touched there. `kept`: a kill is a power cut."""
 
     place: str
     way: Way
     mark: Path
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +109,6 @@ def _become(order: Order) -> None:
     if order.together:
         settling.together(order.together)
     if order.stop:
-        plant(PLACES[order.stop.place], order.stop.way, order.stop.mark)
+        end = PowerCut(order.home / "data", order.stop.kept) if order.stop.kept else die
+        plant(PLACES[order.stop.place], order.stop.way, order.stop.mark, end)
     imagemill(list(order.arguments))

@@ -15,13 +15,15 @@ from typing import Any
 
 import redis
 
+from jobs.ledger.engine import Ledger
+from jobs.ledger.migrate import upgrade
 from tests.acceptance.mill import KEY
 from tests.books import Books
 from tests.crash.boundaries import JOURNAL
-from tests.services import PostgresServer
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.running import Simulator
 
+TEMPLATE = "crash"
 SIDE_BY_SIDE = 4
 """Cases that run at the same time."""
 
@@ -66,23 +68,18 @@ class Site:
 
 
 class Lab:
-    """Makes sites. `servers` starts the services that the first case on them needs."""
+    """Makes sites. `servers` starts a service by its name, or gives the one that runs already."""
 
-    def __init__(
-        self,
-        folder: Path,
-        sqlite_template: Path,
-        postgres_template: Callable[[], tuple[PostgresServer, str]],
-        brokers: dict[str, Callable[[], Any]],
-    ) -> None:
+    def __init__(self, folder: Path, servers: Callable[[str], Any]) -> None:
         self._folder = folder
-        self._sqlite_template = sqlite_template
-        self._postgres_template = postgres_template
-        self._brokers = brokers
+        self._servers = servers
+        self._started: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._places: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for place in range(SIDE_BY_SIDE * 2):
+        for place in range(SIDE_BY_SIDE):
             self._places.put(place)
+        self._sqlite_template = folder / "template.db"
+        migrate(f"sqlite:///{self._sqlite_template}")
         self.journal = folder / "journal.jsonl"
         config = SimulatorConfig(
             api_keys=(KEY,), latency_s=0.01, pictures="prerendered", image_bytes=3_000, journal=self.journal
@@ -91,6 +88,14 @@ class Lab:
 
     def close(self) -> None:
         self.simulator.stop()
+
+    def prepare(self, pair: Pair) -> None:
+        """Start what the pair needs; on the thread that owns the services."""
+        for name in (pair.ledger, pair.broker):
+            if name not in (None, "sqlite", *self._started):
+                self._started[name] = server = self._servers(name)
+                if name == "postgresql":
+                    server.make_template(TEMPLATE, migrate)
 
     @contextmanager
     def site(self, pair: Pair) -> Iterator[Site]:
@@ -112,8 +117,8 @@ class Lab:
             shutil.copyfile(self._sqlite_template, path)
             yield f"sqlite:///{path}"
             return
-        server, template = self._postgres_template()
-        url = server.new_database(template)
+        server = self._started[kind]
+        url = server.new_database(TEMPLATE)
         try:
             yield url
         finally:
@@ -124,7 +129,7 @@ class Lab:
         that wakes another case's worker has no authority there."""
         if kind is None:
             return None
-        url = str(self._brokers[kind]().url)
+        url = str(self._started[kind].url)
         if kind == "redis":
             url = f"{url.rpartition('/')[0]}/{place}"
             with redis.Redis.from_url(url) as client:
@@ -144,3 +149,10 @@ class Lab:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
         given = {f"IMAGEMILL_{name.upper()}": str(value) for name, value in settings.items() if value is not None}
         return kept | given | {JOURNAL: str(self.journal)}
+
+
+def migrate(url: str) -> None:
+    """Bring an empty ledger up to date."""
+    ledger = Ledger(url)
+    upgrade(ledger)
+    ledger.close()

@@ -13,13 +13,17 @@ from tests.crash.forked import Child, Order, Stop
 from tests.crash.pairs import Site
 from tests.crash.stops import Way
 from tests.faults.launch import tenfold_clock
+from tests.faults.powercut import Kept
 
 PATIENCE_S = 60.0
 MANIFEST = "rows.jsonl"
 FINISHED = 3
 """Exit code of a run whose batch ended and not every job succeeded."""
 _KILLS = (Way.KILL_BEFORE, Way.KILL_AFTER)
-_CONSTANTS = tenfold_clock() | {"jobs.ledger.recovery:_REPLY_MAY_TAKE_MS": 1_000}
+_CONSTANTS = tenfold_clock() | {
+    "jobs.ledger.recovery:_REPLY_MAY_TAKE_MS": 4_000,
+    "worker.network:SEND_WITHIN_S": 3.0,  # as ever below the time after which a reply counts as lost
+}
 
 
 class Play:
@@ -33,9 +37,9 @@ class Play:
         self._marks = 0
         write_manifest(site.home / MANIFEST, str(site.home))
 
-    def stop(self, place: str, way: Way) -> Stop:
+    def stop(self, place: str, way: Way, kept: Kept | None = None) -> Stop:
         self._marks += 1
-        return Stop(place, way, self.site.home / f"reached-{self._marks}")
+        return Stop(place, way, self.site.home / f"reached-{self._marks}", kept)
 
     def start(self, command: str, stop: Stop | None = None, **constants: Any) -> Child:
         """`submit` and `run` of the manifest, or `work`. With a stop the first answers are booked together."""

@@ -56,14 +56,18 @@ class Step:
     """With the arguments of `after`: whether its return really is past the boundary; asked until it is."""
 
 
-def plant(place: Commit | Step, way: Way, mark: Path) -> None:
-    """Change this process so that it stops there, once, and touches `mark`."""
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def plant(place: Commit | Step, way: Way, mark: Path, end: Callable[[], None] = die) -> None:
+    """Change this process so that it stops there, once, and touches `mark`. `end` is what a kill does."""
     link = Link()
     if isinstance(place, Commit):
-        trigger = _Trigger(way, mark, link, lambda: RuntimeError("planted before the commit"))
+        trigger = _Trigger(way, mark, link, lambda: RuntimeError("planted before the commit"), end)
         link.at_commits_of(find(place.act)[2], place.counts, trigger.before, trigger.after)
     else:
-        trigger = _Trigger(way, mark, link, place.error)
+        trigger = _Trigger(way, mark, link, place.error, end)
         _wrap(place.before, place.counts, before=trigger.before)
         _wrap(place.after, place.counts, after=trigger.after, passed=place.passed)
 
@@ -83,18 +87,21 @@ def find(place: str) -> tuple[Any, str, Any]:
 class _Trigger:
     """Goes off once, at the first event that fits the way."""
 
-    def __init__(self, way: Way, mark: Path, link: Link, error: Callable[[], Exception]) -> None:
+    def __init__(
+        self, way: Way, mark: Path, link: Link, error: Callable[[], Exception], end: Callable[[], None]
+    ) -> None:
         self._way = way
         self._mark = mark
         self._link = link
         self._error = error
+        self._end = end
         self._once = threading.Lock()
 
     def before(self) -> None:
         if self._way in (Way.KILL_AFTER, Way.REPLY_LOST) or not self._goes_off():
             return
         if self._way is Way.KILL_BEFORE:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._end()
         if self._way is Way.EXCEPTION:
             raise self._error()
         self._link.cut()
@@ -103,7 +110,7 @@ class _Trigger:
         if self._way not in (Way.KILL_AFTER, Way.REPLY_LOST) or not self._goes_off():
             return
         if self._way is Way.KILL_AFTER:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._end()
         self._link.cut()
         raise self._link.error()
 
@@ -138,7 +145,7 @@ def _wrap(
             return await original(*args, **named)
         before()
         result = await original(*args, **named)
-        while not passed(*args):
+        while not passed(*args):  # noqa: ASYNC110 - decided by another process, without an event
             await asyncio.sleep(0.01)
         after()
         return result

@@ -15,13 +15,15 @@ class Sweep:
     def __init__(self, lab: Lab, cases: Sequence[Case]) -> None:
         self._lab = lab
         self._cases = cases
+        for pair in {case.pair for case in cases}:
+            lab.prepare(pair)
         self._started: dict[Case, Future[list[str]]] = {}
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, "case")
 
     def complaints(self, case: Case) -> list[str]:
-        """What is wrong after the case. The other ways of its boundary are started with it: their tests come next."""
+        """What is wrong after the case. The other ways of its boundary are started with it: they come next."""
         for one in self._cases:
-            if one == case or (one.boundary == case.boundary and one.pair == case.pair):
+            if one == case or (one.k == case.k and one.pair == case.pair and one.kept == case.kept):
                 self._start(one)
         return self._started[case].result()
 

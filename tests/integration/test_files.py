@@ -46,3 +46,14 @@ def test_folders_and_files_can_be_fsynced_by_their_path(tmp_path: Path) -> None:
 def test_what_is_gone_can_be_removed_again(tmp_path: Path) -> None:
     files.unlink(tmp_path / "nothing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_made_with_all_above_it_each_name_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsynced: list[Path] = []
+    monkeypatch.setattr(files, "fsync_folder", fsynced.append)
+    files.make_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert fsynced == [tmp_path, tmp_path / "a"]
