@@ -18,7 +18,9 @@ def read(*lines: Any, **options: Any) -> list[Row | Problem]:
 
 
 def only_row(*lines: Any, **options: Any) -> Row:
-    [entry] = read(*lines, **options)
+    entries = read(*lines, **options)
+    assert len(entries) == 1, entries
+    entry = entries[0]
     assert isinstance(entry, Row), entry
     return entry
 
