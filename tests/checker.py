@@ -248,11 +248,12 @@ def _files(ledger: Snapshot, calls: Sequence[Line], images: Path) -> Iterator[st
 
 
 def _rest(ledger: Snapshot, spool: Path | None) -> Iterator[str]:
-    """Nothing is under way any more."""
+    """Nothing is under way any more. What a killed submission had staged is no job yet."""
+    staged = {batch["id"] for batch in ledger.batches if batch["state"] == "loading"}
     yield from (
         f"I1: job {job['batch_id']} {job['row']} is still {job['state']}"
         for job in ledger.jobs
-        if job["state"] not in FINAL
+        if job["state"] not in FINAL and job["batch_id"] not in staged
     )
     yield from (f"I1: attempt {one['id']} is still open" for one in ledger.attempts if one["outcome"] is None)
     for path in spool.rglob("*") if spool else ():

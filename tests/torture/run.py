@@ -34,7 +34,11 @@ SELECT jobs.batch_id AS batch, count(*) AS jobs FROM jobs JOIN batches ON batche
 WHERE (jobs.state = 'queued' AND batches.state = 'open') OR jobs.state = 'running'
 GROUP BY jobs.batch_id, batches.opened_at ORDER BY batches.opened_at
 """
-LEFT = "SELECT count(*) AS jobs FROM jobs WHERE state IN ('queued', 'running')"
+LEFT = """
+SELECT count(*) AS jobs FROM jobs JOIN batches ON batches.id = jobs.batch_id
+WHERE jobs.state IN ('queued', 'running') AND batches.state <> 'loading'
+"""
+"""What a killed submission had staged is no job yet."""
 OPEN_BEFORE = "SELECT count(*) AS attempts FROM attempts WHERE outcome IS NULL AND admitted_at < {:.0f}"
 FINE = {0, 3, 4, 130}
 """Exit codes of a worker that ended as asked, with work left or not, or whose batch ended, in whatever state."""

@@ -39,7 +39,7 @@ def judge(ledger: Snapshot, journal: Sequence[dict[str, Any]], lots: Sequence[Lo
     written = {attempt["id"] for attempt in ledger.attempts}
     doubts = [attempt["id"] for attempt in ledger.attempts if attempt["possible_nano"]]
     return Verdict(
-        jobs=len(ledger.jobs),
+        jobs=sum(batch["jobs"] for batch in ledger.batches if batch["state"] != "loading"),
         rows_lost=rows_lost(ledger, lots),
         calls=sum(line["kind"] == "call" for line in journal),
         calls_not_written=len(calls.keys() - written),
