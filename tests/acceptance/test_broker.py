@@ -74,7 +74,7 @@ def test_s7_work_of_which_no_ticket_tells_is_found_by_looking(grown_mill: Mill, 
     assert_each_was_called_once(mill, 40)
 
 
-def test_a_silent_broker_holds_up_neither_submit_nor_work_nor_the_care_for_a_dead_worker(
+def test_s10_a_silent_broker_holds_up_neither_submit_nor_work_nor_the_care_for_a_dead_worker(
     grown_mill: Mill, redis_server: RedisServer
 ) -> None:
     mill = grown_mill

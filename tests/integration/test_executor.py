@@ -251,7 +251,7 @@ def test_a_key_that_no_header_can_carry_is_refused_at_once(mill: Mill) -> None:
     assert mill.spooled() == []
 
 
-def test_a_swept_worker_registers_anew_and_its_late_answer_resolves_the_doubt(mill: Mill) -> None:
+def test_s25_a_swept_worker_registers_anew_and_its_late_answer_resolves_the_doubt(mill: Mill) -> None:
     mill.simulator.configure(latency_s=0.5)
     batch = mill.submit("a fox", "another fox")
     running = mill.executor(in_flight=1)
@@ -355,7 +355,7 @@ def test_an_admission_whose_commit_got_lost_sends_nothing(mill: Mill, monkeypatc
     assert attempt_row(mill.ledger, call["attempt_id"]).number == 2
 
 
-def test_calls_that_nobody_could_send_in_time_are_not_sent(mill: Mill, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s25_calls_that_nobody_could_send_in_time_are_not_sent(mill: Mill, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a suspension of the machine between admission and sending: somebody may have given them up."""
     late = iter([True])
     monkeypatch.setattr(executor, "boot_clock_s", lambda: -1e9 if next(late, False) else 1e18)
