@@ -25,6 +25,14 @@ def test_without_anything_said_it_is_embedded_in_the_current_folder(folder: Path
     assert (settings.broker_url, settings.in_flight) == (None, 32)
 
 
+def test_metrics_are_served_to_this_machine_alone_and_only_where_a_port_is_named() -> None:
+    settings = load_settings()
+    assert (settings.metrics_port, settings.metrics_host) == (None, "127.0.0.1")
+    assert load_settings(metrics_port=0).metrics_port == 0
+    with pytest.raises(UsageError, match="IMAGEMILL_METRICS_PORT"):
+        load_settings(metrics_port=65536)
+
+
 def test_a_flag_wins_over_the_environment_which_wins_over_the_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
