@@ -184,7 +184,9 @@ def test_a_connection_that_takes_too_long_was_never_sent(tmp_path: Path) -> None
     [(hang_up, {"disconnected"}), (reset, {"connection_lost", "disconnected"})],
     ids=["closed", "reset"],
 )
-def test_a_connection_lost_after_sending_leaves_a_doubt(tmp_path: Path, script: Script, kinds: set[str]) -> None:
+def test_s23_a_connection_lost_after_sending_is_one_request_and_a_doubt(
+    tmp_path: Path, script: Script, kinds: set[str]
+) -> None:
     answer, server = run(tmp_path, script)
     assert answer.outcome is Outcome.UNKNOWN
     assert answer.error_kind in kinds
