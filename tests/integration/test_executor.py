@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from jobs.errors import LedgerAway, UsageError
-from jobs.ledger import control, limits, recovery, schema
+from jobs.ledger import clock, control, limits, recovery, schema
+from jobs.ledger.budgets import Scope, set_cap
 from jobs.ledger.engine import Ledger
+from jobs.ledger.waiting import stopped_by_budget
 from jobs.submit import Policy
 from tests.integration.ledgers import (
     attempt_row,
@@ -207,6 +209,30 @@ def test_a_small_batch_behind_a_large_one_does_not_wait_for_its_end(mill: Mill) 
     running.stop_admitting()
     assert running.close()
     assert sum(states(mill.ledger, large).values()) == 60
+
+
+def test_with_the_new_day_the_work_goes_on_by_itself(mill: Mill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day's budget is full; the worker asks again, and finds room at midnight."""
+    monkeypatch.setattr(dispatcher, "POLL_S", 0.2)
+    batch = mill.submit(*["a fox"] * 3)
+    mill.ledger.write(set_cap, Scope.DAY, "", ceilings(mill, batch)[0])
+    running = mill.executor()
+    running.start()
+    until(lambda: stops(mill, batch) == [Scope.DAY])
+    before = len(mill.simulator.calls())
+    assert (before < 3, batch_row(mill.ledger, batch).state) == (True, "open")
+    real = clock.now
+    monkeypatch.setattr(clock, "now", lambda tx: real(tx) + 24 * 3600 * 1000)
+    until(lambda: len(mill.simulator.calls()) > before)
+    mill.ledger.write(set_cap, Scope.DAY, "", None)
+    until(lambda: batch_row(mill.ledger, batch).state == "done")
+    assert running.close()
+
+
+def stops(mill: Mill, batch: str) -> list[Scope]:
+    with mill.ledger.read() as tx:
+        full = stopped_by_budget(tx, batch)
+    return [full.scope] if full else []
 
 
 def test_a_stop_finishes_the_calls_in_flight_and_starts_no_more(mill: Mill) -> None:
