@@ -6,6 +6,7 @@ admission is not sent at all: somebody may have given it up.
 """
 
 import asyncio
+import resource
 import threading
 import time
 from collections import deque
@@ -47,6 +48,7 @@ class Network:
 
     def start(self) -> None:
         """Open the endpoint on the new thread. Raises UsageError for a URL or a key that cannot work."""
+        _leave_no_core_file()
         self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._opened.result()
@@ -124,3 +126,9 @@ class Network:
 
 def _not_sent(call: Call, kind: str) -> Answer:
     return Answer(call.attempt_id, Outcome.NOT_SENT, error_kind=kind)
+
+
+def _leave_no_core_file() -> None:
+    """A crash would write the API key into it."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))

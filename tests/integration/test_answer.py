@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -209,6 +211,61 @@ def test_an_answer_with_images_without_end_is_bounded(folder: Path) -> None:
     decoded = decode(folder, [text(*[picture("gif")] * 80)])
     assert images(folder, decoded).count("too_many_images") == 80 - 64
     assert len(list(folder.iterdir())) == 64
+
+
+BOMBS = """
+import gzip, itertools, resource, sys
+from pathlib import Path
+from worker.answer import AnswerDecoder
+from worker.inflate import InflatingDecoder
+from worker.parts import Parts
+from worker.scan import DecodeError
+from worker.sse import EventDecoder
+
+def inflating(*args, **options):
+    return InflatingDecoder("gzip", AnswerDecoder(*args, **options))
+
+
+PIECE, MB = b"A" * (1 << 16), 1 << 20
+START = b'{"data": [{"b64_json": "'
+NAME = b"event: image_generation.completed\\ndata: "
+BOMBS = {
+    "one image": (AnswerDecoder, [START], PIECE),
+    "many images": (AnswerDecoder, [START], b'AAAA"}, {"b64_json": "' * 1000),
+    "no image": (AnswerDecoder, [b'{"x": "'], PIECE),
+    "many values": (AnswerDecoder, [b'{"x": ['], b"[]," * 20_000),
+    "event": (EventDecoder, [NAME, START], PIECE),
+    "line": (EventDecoder, [], PIECE),
+    "compressed": (inflating, [], gzip.compress(b" " * (110 * MB), 1)),
+}
+resource.setrlimit(resource.RLIMIT_AS, (int(Path("/proc/self/statm").read_text().split()[0]) * 4096 + 64 * MB,) * 2)
+for name, (kind, start, piece) in BOMBS.items():
+    parts = Parts(Path(sys.argv[1]).joinpath, "a1", 8 * MB)
+    decoder = kind(parts, max_bytes=100 * MB)
+    try:
+        for data in itertools.chain(start, itertools.repeat(piece, 2 * 100 * MB // len(piece) + 2)):
+            decoder.feed(data)
+    except DecodeError as error:
+        print(name, error.kind, sep=": ")
+    parts.discard()
+"""
+
+
+def test_c8_no_answer_takes_more_than_64_mb_however_long_it_is(folder: Path) -> None:
+    """In a process that has no more."""
+    command = [sys.executable, "-c", BOMBS, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "one image: answer_too_large",
+        "many images: answer_too_large",
+        "no image: answer_too_large",
+        "many values: answer_too_large",
+        "event: answer_too_large",
+        "line: not_an_answer",
+        "compressed: answer_too_large",
+    ]
+    assert list(folder.iterdir()) == []
 
 
 def test_half_an_emoji_in_the_revised_prompt_costs_no_image(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import partial
+from random import Random
 
 import pytest
 from sqlalchemy import select
@@ -60,6 +61,16 @@ def test_a_prompt_comes_back_letter_for_letter(ledger: Ledger) -> None:
     batch = open_batch(ledger, [new_job(1, request=request)])
     (admitted,) = ask(ledger, batch).admitted
     assert admitted.request == request
+
+
+def test_c17_the_longest_id_and_model_that_a_manifest_may_have_fit_the_indexes(ledger: Ledger) -> None:
+    """Random letters, since an index takes more of what it can compress."""
+    draw = Random(17)
+    custom_id, model = (
+        "".join(chr(draw.randrange(0x10000, 0x20000)) for _ in range(letters)) for letters in (256, 200)
+    )
+    batch = open_batch(ledger, [new_job(1, custom_id=custom_id, model=model)])
+    assert ask(ledger, batch).admitted[0].row == 1
 
 
 def test_a_discarded_batch_leaves_no_rows(ledger: Ledger) -> None:
