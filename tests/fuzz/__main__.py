@@ -1,6 +1,6 @@
 """`python -m tests.fuzz manifest|decoder [--seconds 60] [--seed N] [--corpus FOLDER]`: Atheris over one target.
 
-Ends with the number of executions; exit 0 without a finding. A finding is printed with its traceback and left in
+Ends with the number of executions; exit 0 without a finding. A finding is printed with its traceback and left in the
 a file `crash-...`, whose bytes belong into the tests' corpus.
 """
 
@@ -15,7 +15,16 @@ import atheris
 
 INSTRUMENTED = {
     "manifest": ["jobs.manifest", "jobs.money", "jobs.catalogue", "jobs.report"],
-    "decoder": ["worker.answer", "worker.sse", "worker.scan", "worker.scrub", "worker.verdict", "worker.inflate", "worker.parts", "worker.images"],
+    "decoder": [
+        "worker.answer",
+        "worker.sse",
+        "worker.scan",
+        "worker.scrub",
+        "worker.verdict",
+        "worker.inflate",
+        "worker.parts",
+        "worker.images",
+    ],
 }
 MEMORY_MB = 512
 """Python, the instrumented code and its coverage tables take some 150."""
@@ -38,6 +47,7 @@ def main() -> None:
         "timeout": SLOW_S,
         "max_len": 8192,
         "print_final_stats": 1,
+        "artifact_prefix": f"{corpus}/",
     }
     atheris.Setup(
         [sys.argv[0], *(f"-{name}={value}" for name, value in options.items()), str(corpus)], target.target
