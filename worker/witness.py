@@ -43,9 +43,9 @@ class Witness:
                 self._seen[one.batch_id] = Noted(one.attempt_id, one.admitted_at)
 
     def write(self) -> None:
-        """Put down what was seen since the last time. Raises OSError."""
+        """Put down what was seen since the last time. Raises OSError; the next time tries again."""
         with self._lock:
-            seen, self._seen = self._seen, {}
+            seen = dict(self._seen)
         if not seen:
             return
         with self._alone():
@@ -54,12 +54,16 @@ class Witness:
                 noted[batch_id] = max(one, noted.get(batch_id, one), key=lambda note: note.admitted_at)
             newest = sorted(noted.items(), key=lambda note: note[1].admitted_at)[-_MOST_BATCHES:]
             files.write_durably(self._folder / _FILE, msgspec.json.encode(dict(newest)))
+        with self._lock:
+            self._seen = dict(self._seen.items() - seen.items())
 
     def require_known(self, ledger: Ledger, held: Iterable[str] = ()) -> None:
         """Raise LedgerRestored if the ledger lacks an attempt that this machine has made, or `held`, that this
         process has in flight."""
+        with self._lock:
+            noted = self._read() | self._seen
         with ledger.read() as tx:
-            lost = restored.missing(tx, sorted(held)[-_MOST_HELD:]) or restored.forgotten(tx, self._read())
+            lost = restored.missing(tx, sorted(held)[-_MOST_HELD:]) or restored.forgotten(tx, noted)
         if lost:
             raise LedgerRestored(
                 f"the database does not know {lost[-1]}, a call that was made from here: it was restored from an "

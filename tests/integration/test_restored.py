@@ -1,13 +1,16 @@
 """A ledger restored from an older backup: noticed by what a machine remembers, held by a person's word."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from jobs import files
 from jobs.errors import LedgerError, LedgerRestored
 from jobs.ledger import restored, schema
 from jobs.ledger.acts import list_acts
@@ -26,7 +29,7 @@ from tests.integration.ledgers import (
     states,
     succeeded,
 )
-from tests.integration.mills import QUICK, Mill
+from tests.integration.mills import QUICK, Mill, until
 from tests.integration.test_replay import run_until_killed
 from worker.replay import replay_abandoned
 from worker.simulator import start_in_thread
@@ -73,6 +76,21 @@ def test_the_workers_of_a_machine_add_to_one_memory(ledger: Ledger, tmp_path: Pa
     witness_of(tmp_path, first)
     witness_of(tmp_path, lost(second))
     witness_of(tmp_path, admit_one(ledger, open_batch(ledger)))
+    with pytest.raises(LedgerRestored):
+        Witness(tmp_path).require_known(ledger)
+
+
+def test_what_could_not_be_written_is_written_the_next_time(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = Witness(tmp_path)
+    witness.saw([lost(admit_one(ledger, open_batch(ledger)))])
+    with monkeypatch.context() as full:
+        full.setattr(files, "write_durably", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        with pytest.raises(OSError, match="full"):
+            witness.write()
+    Witness(tmp_path).require_known(ledger)
+    witness.write()
     with pytest.raises(LedgerRestored):
         Witness(tmp_path).require_known(ledger)
 
@@ -131,6 +149,21 @@ def restored_after(mill: Mill) -> Iterator[None]:
         yield
         with closing(sqlite3.connect(file)) as live:
             backup.backup(live)
+
+
+def test_a_worker_that_lives_through_a_restore_sends_nothing_again(mill: Mill) -> None:
+    """It is fenced first, since the backup does not know it; it looks before it admits under a new name."""
+    batch = mill.submit("a fox", "a hen", "a cat", "a dog")
+    executor = mill.executor()
+    with restored_after(mill):
+        executor.start()
+        until(lambda: states(mill.ledger, batch) == {"succeeded": 4})
+    executor.wake()
+    until(lambda: executor.failure is not None)
+    executor.close()
+    assert isinstance(executor.failure, LedgerRestored)
+    assert len(mill.simulator.calls()) == 4
+    assert states(mill.ledger, batch) == {"queued": 4}
 
 
 def test_answers_to_calls_that_a_restored_ledger_lacks_stay_in_the_spool(mill: Mill) -> None:
