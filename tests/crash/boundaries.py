@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.crash.stops import Commit, Step, Way
+from tests.crash.stops import Commit, Counts, Step, Way
 from tests.faults.powercut import Kept
 
 JOURNAL = "CRASH_SWEEP_JOURNAL"
@@ -241,6 +241,25 @@ CUTS = (
 )
 """The second of K12 comes when the spool has let go: then the published names alone hold the images."""
 
+FIRST_KILLS: tuple[tuple[int, str, Way, Fates], ...] = (
+    (11, "k11", Way.KILL_AFTER, OWNED),
+    (12, "k12", Way.KILL_AFTER, OWNED),
+    (13, "k13", Way.KILL_BEFORE, OWNED),
+    (14, "k14", Way.KILL_BEFORE, AS_IF_NOTHING_HAD_HAPPENED),
+)
+"""Kills that leave answers in the spool."""
+SECOND_KILLS = (
+    ("k12", Way.KILL_AFTER),
+    ("k13", Way.KILL_BEFORE),
+    ("k13", Way.KILL_AFTER),
+    ("replay-released", Way.KILL_AFTER),
+)
+"""Kills in the replay of them."""
+
+
+def _image_of_four(index: int) -> Counts:
+    return lambda _, target: "_four_" in target.name and target.stem.endswith(f"_{index}")
+
 
 def _spool_folder(folder: Path) -> bool:
     return folder.parent.name == "spool"
@@ -249,6 +268,7 @@ def _spool_folder(folder: Path) -> bool:
 PLACES: dict[str, Commit | Step] = {
     **{f"k{one.k}": one.place for one in BOUNDARIES},
     **{f"k{one.k}-alone": one.alone for one in BOUNDARIES if one.alone},
+    **{f"k12-image-{index}": _at("jobs.files:link", counts=_image_of_four(index)) for index in range(4)},
     "k11-renamed": _at("jobs.files:fsync_folder", disk_failed, counts=_spool_folder),
     "replay-released": _at("worker.spool:AbandonedSpool.release", disk_failed),
 }

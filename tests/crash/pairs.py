@@ -7,6 +7,7 @@ import itertools
 import os
 import queue
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tests.books import Books
 from tests.crash.boundaries import JOURNAL
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.running import Simulator
+from worker.tickets import QUEUE
 
 TEMPLATE = "crash"
 SIDE_BY_SIDE = 4
@@ -75,6 +77,7 @@ class Lab:
         self._servers = servers
         self._started: dict[str, Any] = {}
         self._numbers = itertools.count(1)
+        self._one_by_one = threading.Lock()
         self._places: queue.SimpleQueue[int] = queue.SimpleQueue()
         for place in range(SIDE_BY_SIDE):
             self._places.put(place)
@@ -102,10 +105,9 @@ class Lab:
         """A clean place; what it held on servers is gone afterwards."""
         home = self._folder / f"case{next(self._numbers)}"
         (home / "data").mkdir(parents=True)
-        place = self._places.get(timeout=60)
+        place = self._places.get()
         try:
-            with self._ledger(pair.ledger, home) as ledger_url:
-                broker_url = self._broker(pair.broker, place)
+            with self._ledger(pair.ledger, home) as ledger_url, self._broker(pair.broker, place) as broker_url:
                 yield Site(pair, home, ledger_url, self._env(home, ledger_url, broker_url), self.simulator)
         finally:
             self._places.put(place)
@@ -124,17 +126,21 @@ class Lab:
         finally:
             server.drop_database(url)
 
-    def _broker(self, kind: str | None, place: int) -> str | None:
-        """A Redis database for each of the cases that run at the same time; RabbitMQ is shared by them: a ticket
-        that wakes another case's worker has no authority there."""
+    @contextmanager
+    def _broker(self, kind: str | None, place: int) -> Iterator[str | None]:
+        """An empty broker: one of Redis's databases for each of the cases that run at the same time, while those on
+        RabbitMQ wait for each other."""
         if kind is None:
-            return None
-        url = str(self._started[kind].url)
-        if kind == "redis":
-            url = f"{url.rpartition('/')[0]}/{place}"
+            yield None
+        elif kind == "redis":
+            url = f"{self._started[kind].url.rpartition('/')[0]}/{place}"
             with redis.Redis.from_url(url) as client:
                 client.flushdb()
-        return url
+            yield url
+        else:
+            with self._one_by_one:
+                self._started[kind].delete_queue(QUEUE)
+                yield self._started[kind].url
 
     def _env(self, home: Path, ledger_url: str, broker_url: str | None) -> dict[str, str]:
         settings = {

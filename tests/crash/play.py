@@ -4,7 +4,8 @@ import json
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from tests.acceptance.waiting import wait_until
 from tests.crash import aging
@@ -68,6 +69,16 @@ class Play:
         """The manifest becomes a batch, if it is none yet."""
         self.wait_end(self.start("submit"), 0)
 
+    def work_off(self, stop: Stop | None = None) -> Child:
+        """The batch, and whoever makes its calls on this pair, under way."""
+        if self.broker:
+            self.submit()
+        return self.go_on(stop)
+
+    def go_on(self, stop: Stop | None = None) -> Child:
+        """`run` submits by itself, which changes nothing any more; with a broker there are workers."""
+        return self.start("work" if self.broker else "run", stop)
+
     def lose_a_machine(self) -> None:
         """Calls were sent, and their worker is gone with its disk."""
         self._die(self.stop("k7", Way.KILL_AFTER))
@@ -97,10 +108,10 @@ class Play:
             self.complaints.append(f"the boundary {stop.place} was never reached\n{self.tails()}")
 
     def recover(self, *, sweeps: bool = False, submit: bool = False) -> None:
-        """Start again, until all has ended and nothing is left in the spool. `run` submits by itself."""
+        """Start again, until all has ended and nothing is left in the spool."""
         if self.broker and submit:
             self.submit()
-        successor = self.start("work" if self.broker else "run")
+        successor = self.go_on()
         if self.broker:
             self._until(lambda: self._registered(successor), "a successor", sweeps)
             self._until(lambda: self.quiet() and self._spool_is_clean(), "the end of the batch", sweeps)
@@ -119,7 +130,12 @@ class Play:
         wait_until(lambda: child.code is not None, PATIENCE_S, lambda: f"the end\n{self.tails()}")
         assert child.code == code, f"{child.order.arguments} ended by {child.code}\n{self.tails()}"
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Nothing outlives the case."""
         for child in self._children:
             child.send(signal.SIGKILL)
@@ -131,9 +147,7 @@ class Play:
         return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs)
 
     def _die(self, stop: Stop) -> None:
-        if self.broker:
-            self.submit()
-        self.see_out(self.start("work" if self.broker else "run", stop), stop)
+        self.see_out(self.work_off(stop), stop)
 
     def _registered(self, child: Child) -> bool:
         alive = f"SELECT count(*) FROM workers WHERE pid = {child.pid} AND ended_at IS NULL"

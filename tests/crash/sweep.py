@@ -21,11 +21,17 @@ class Sweep:
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, "case")
 
     def complaints(self, case: Case) -> list[str]:
-        """What is wrong after the case. The other ways of its boundary are started with it: they come next."""
+        """What is wrong after the case. Those of its family are started with it: their tests come next."""
         for one in self._cases:
-            if one == case or (one.k == case.k and one.pair == case.pair and one.kept == case.kept):
+            if one == case or _family(one) == _family(case):
                 self._start(one)
         return self._started[case].result()
+
+    def summary(self) -> str:
+        """How many cases have run, and how many found something wrong."""
+        ended = [one for one in self._started.values() if one.done() and not one.cancelled()]
+        wrong = sum(bool(one.exception() or one.result()) for one in ended)
+        return f"crash points: {len(ended)} cases, {wrong} with violations"
 
     def _start(self, case: Case) -> None:
         if case not in self._started:
@@ -38,3 +44,7 @@ class Sweep:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _family(case: Case) -> tuple[object, ...]:
+    return case.pair, case.kept is not None, case.again is not None, None if case.kept else case.k
