@@ -143,6 +143,11 @@ def test_a_resolution_and_the_answer_at_the_same_moment_end_at_the_answers_price
     assert states(ledger, batch) == {"succeeded": 12}
     assert money(ledger, batch) == (12 * PRICE, 0, 0)
     assert {attempt_row(ledger, one).outcome for one in ids} == {"succeeded"}
+    with ledger.read() as tx:
+        told = [one for act in list_acts(tx, batch) for one in act["what"]["attempts"]]
+    assert len(told) == count(
+        ledger, schema.charges, schema.charges.c.meter == "stated", schema.charges.c.correction == 0
+    )
 
 
 def test_resolutions_and_corrections_beside_work_leave_right_books(ledger: Ledger) -> None:
