@@ -22,6 +22,9 @@ from jobs.money import parse_dollars
 _LARGEST_NANO = 2**63 - 1
 _PIECE = 5_000
 _MOST_COLUMN = 200
+_ATTEMPT, _REQUEST = "attempt ", "request "
+_ADD = "INSERT INTO billed VALUES (?, ?) ON CONFLICT DO UPDATE SET nano = nano + excluded.nano"
+_FIND = "SELECT name, nano FROM billed WHERE name IN (SELECT value FROM json_each(?))"
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -33,14 +36,18 @@ class Line:
     request_id: str | None
     billed_nano: int
 
+    @property
+    def name(self) -> str:
+        """The call's name in `Bill`: what we call it, where the line says that."""
+        return _ATTEMPT + self.attempt_id if self.attempt_id else _REQUEST + (self.request_id or "")
+
 
 class Bill:
     """The books on a disk of their own, by call; a context manager. `read` raises UsageError with the line."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)  # a temporary file that nobody else sees
-        for table in ("by_attempt", "by_request"):
-            self._database.execute(f"CREATE TABLE {table} (id TEXT PRIMARY KEY, billed INTEGER) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE billed (name TEXT PRIMARY KEY, nano INTEGER NOT NULL) WITHOUT ROWID")
         self.lines = 0
         self.billed_nano = 0
         self.names_every_attempt = True
@@ -54,14 +61,14 @@ class Bill:
 
     def amounts(self, calls: Sequence[tuple[str, str | None]]) -> dict[str, int]:
         """{attempt: nano-dollars} of those calls, (attempt, request id), that are listed."""
-        by_attempt = self._find("by_attempt", [attempt for attempt, _ in calls])
-        by_request = self._find("by_request", [request for _, request in calls if request])
-        found = {}
-        for attempt, request in calls:
-            told = [by_attempt.get(attempt), by_request.get(request or "")]
-            if any(amount is not None for amount in told):
-                found[attempt] = sum(amount or 0 for amount in told)
-        return found
+        names = {attempt: [_ATTEMPT + attempt, _REQUEST + (request or "")] for attempt, request in calls}
+        wanted = json.dumps([name for pair in names.values() for name in pair])
+        listed = dict(self._database.execute(_FIND, [wanted]).fetchall())
+        return {
+            attempt: sum(listed.get(name, 0) for name in pair)
+            for attempt, pair in names.items()
+            if any(name in listed for name in pair)
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -73,21 +80,11 @@ class Bill:
 
     def _keep(self, lines: Sequence[Line]) -> None:
         self._database.execute("BEGIN")
-        for table, rows in (
-            ("by_attempt", [(one.attempt_id, one.billed_nano) for one in lines if one.attempt_id]),
-            ("by_request", [(one.request_id, one.billed_nano) for one in lines if not one.attempt_id]),
-        ):
-            add = "ON CONFLICT DO UPDATE SET billed = billed + excluded.billed"
-            self._database.executemany(f"INSERT INTO {table} VALUES (?, ?) {add}", rows)  # noqa: S608 - our own name
+        self._database.executemany(_ADD, [(one.name, one.billed_nano) for one in lines])
         self._database.execute("COMMIT")
         self.lines += len(lines)
         self.billed_nano += sum(one.billed_nano for one in lines)
         self.names_every_attempt &= all(one.attempt_id for one in lines)
-
-    def _find(self, table: str, names: Sequence[str]) -> dict[str, int]:
-        marks = ",".join("?" * len(names))
-        found = self._database.execute(f"SELECT id, billed FROM {table} WHERE id IN ({marks})", names)  # noqa: S608
-        return dict(found.fetchall())
 
 
 def read_lines(path: Path) -> Iterator[Line]:

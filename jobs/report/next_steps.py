@@ -40,7 +40,7 @@ def _unlucky(after: Standing) -> Iterator[str]:
         yield f"send the failed ones again: imagemill retry {batch} --failed"
     if jobs["held"]:
         yield (
-            f"{jobs['held']} held, maybe paid already ({usd(after.possible_nano)} possible in the batch); to settle "
-            f"them by the provider's books: imagemill resolve --batch {batch} --books FILE; "
+            f"{jobs['held']} held, maybe paid already ({usd(after.possible_nano)} possible in the batch); to "
+            f"settle them by the provider's books: imagemill resolve --batch {batch} --books FILE; "
             f"to send them again all the same: imagemill retry {batch} --held"
         )

@@ -49,7 +49,9 @@ def let_deadline_pass(ledger: Ledger, *attempts: str) -> None:
     change(ledger, table, table.c.id.in_(attempts), deadline_at=table.c.deadline_at - 1_000_000)
 
 
-def test_a_billed_call_is_charged_its_ceiling_where_no_amount_is_said(mill: Commands, sqlite_ledger: Ledger) -> None:
+def test_a_billed_call_is_charged_its_ceiling_where_no_amount_is_said(
+    mill: Commands, sqlite_ledger: Ledger
+) -> None:
     batch, (one,) = doubtful(sqlite_ledger)
     done = mill("resolve", one, "--billed", *WHY, "--json")
     assert done.json() == {

@@ -45,7 +45,8 @@ def batch_of(ledger: Ledger, path: Path, policy: Policy = Policy(), **options: o
 
 
 def test_a_good_manifest_is_an_open_batch_with_a_job_for_each_row(ledger: Ledger, path: Path) -> None:
-    found = submitted(ledger, path, Policy(10**9, max_attempts=7, retry_unknown=2, max_possible_nano=9, time_limit_s=60))
+    policy = Policy(10**9, max_attempts=7, retry_unknown=2, max_possible_nano=9, time_limit_s=60)
+    found = submitted(ledger, path, policy)
     assert (found.jobs, found.duplicate) == (3, False)
     assert found.check is not None
     assert found.check.errors == 0
