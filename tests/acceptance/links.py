@@ -8,10 +8,6 @@ from tests.acceptance.mill import Mill
 from tests.acceptance.processes import Process
 from tests.acceptance.waiting import wait_until
 from tests.faults.launch import tenfold_clock
-from tests.faults.proxy import Proxy
-
-LEASE_S = 6.0
-"""Under the clock below."""
 
 
 def hurried(**more: Any) -> dict[str, Any]:
@@ -51,6 +47,3 @@ def all_called_once(mill: Mill, jobs: int, *workers: Process) -> None:
     assert len(mill.simulator.calls()) == jobs
     assert mill.spooled() == []
     mill.check()
-
-
-__all__ = ["LEASE_S", "Proxy", "all_called_once", "calls_begun", "hurried", "nobody_was_swept", "port_of"]

@@ -171,7 +171,7 @@ class Mill:
         """Ledger, journal and files tell one story; the product's own recount agrees."""
         spool = self.data / "spool"
         found = check(self.books.snapshot(), self.simulator.lines(), self.images, spool=spool, at_rest=at_rest)
-        assert found == []
+        assert not found, "\n".join(found)
         assert recounted(self.books.url) == []
 
     def spooled(self) -> list[str]:

@@ -13,7 +13,7 @@ from tests.acceptance.processes import Process
 from tests.acceptance.rows import plain_rows
 from tests.acceptance.waiting import wait_until
 
-IMAGE_BYTES = 300_000
+IMAGE_BYTES = 150_000
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def fill(disk: Path, left_bytes: int) -> Path:
 
 
 def begun(mill: Mill, *marker: str) -> Process:
-    run = mill.start("run", mill.write(plain_rows(16, *marker)))
+    run = mill.start("run", mill.write(plain_rows(40, *marker)))
     wait_until(lambda: mill.settled_jobs() >= 4, 30, run.tail)
     return run
 
@@ -63,19 +63,19 @@ def test_s18_no_call_is_made_that_a_disk_has_no_room_for_and_work_goes_on_by_its
     if where == ".":
         small_disk(mill.data / "spool")
         small_disk(mill.data / "images")
-    run = begun(mill, "delay 0.2")
+    run = begun(mill, "delay 1")
     mill.run("pause", "last")
     wait_until(lambda: mill.open_attempts() == 0, 30, run.tail)
     run.wait(30)
     called = len(mill.simulator.calls())
-    ballast = fill(disk, 500_000)
+    ballast = fill(disk, 300_000)
     mill.run("resume", "last")
     run = mill.start("run", "last")
     wait_until(lambda: "disk_full" in run.said(), 30, run.tail)
     assert len(mill.simulator.calls()) == called
     ballast.unlink()
     assert run.wait(60) == 0
-    assert mill.outcomes() == {"succeeded": 16}
+    assert mill.outcomes() == {"succeeded": 40}
     mill.check()
 
 
@@ -83,6 +83,7 @@ def test_s18_a_store_that_fills_up_stops_admission_in_time_and_is_enlarged_under
     mill: Mill, small_disk: Callable[[Path], Path]
 ) -> None:
     disk = small_disk(mill.images)
+    mill.simulator.configure(image_bytes=2 * IMAGE_BYTES)
     run = mill.start("run", mill.write(plain_rows(60)))
     wait_until(lambda: "disk_full" in run.said(), 60, run.tail)
     assert set(mill.outcomes()) == {"succeeded"}
