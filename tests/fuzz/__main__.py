@@ -1,7 +1,7 @@
 """`python -m tests.fuzz manifest|decoder [--seconds 60] [--seed N] [--corpus FOLDER]`: Atheris over one target.
 
-Ends with the number of executions; exit 0 without a finding. A finding is printed with its traceback and left in the
-a file `crash-...`, whose bytes belong into the tests' corpus.
+Ends with the number of executions; exit 0 without a finding. A finding is printed with its traceback and left in
+the corpus as `crash-...`; its bytes belong into the tests.
 """
 
 import argparse
