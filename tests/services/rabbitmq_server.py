@@ -2,7 +2,7 @@
 
 import os
 import secrets
-import subprocess
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,26 @@ log.file = false
 """
 
 
+class _PortMapper(Server):
+    """Erlang's, which a node would otherwise start by itself and leave behind."""
+
+    def command(self) -> list[str]:
+        return ["epmd", "-address", "127.0.0.1", "-port", str(self.port)]
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
 class RabbitServer(Server):
-    """Keeps nothing over a stop but what RabbitMQ itself does."""
+    """Keeps over a stop what RabbitMQ itself does."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._program = find_rabbitmq()
         self._password = secrets.token_hex(16)
-        self._mapper_port, self._node_port = free_port(), free_port()
+        self._node_port = free_port()
+        self._mapper = _PortMapper(folder)
 
     @property
     def url(self) -> str:
@@ -47,7 +59,7 @@ class RabbitServer(Server):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         own = {
             "HOME": self.folder,  # the cookie
-            "ERL_EPMD_PORT": self._mapper_port,
+            "ERL_EPMD_PORT": self._mapper.port,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"mill{self.port}@localhost",
             "RABBITMQ_DIST_PORT": self._node_port,
@@ -77,10 +89,13 @@ class RabbitServer(Server):
         login = {"userid": "mill", "password": self._password}
         return amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=5, **login)
 
+    def start(self) -> None:
+        self._mapper.start()
+        super().start()
+
     def __exit__(self, *_: object) -> None:
         super().__exit__()
-        mapper = ["epmd", "-port", str(self._mapper_port), "-kill"]  # Erlang leaves it behind
-        subprocess.run(mapper, capture_output=True, check=False)
+        self._mapper.stop()
 
 
 def find_rabbitmq() -> Path:
