@@ -183,13 +183,12 @@ def _steady_ms(tx: Connection, worker_id: str, now: int) -> int:
 def _end_expired(tx: Connection, sweeper_id: str, now: int) -> tuple[str, ...]:
     """End the rows whose lease ran out, or whose beat lies a lease in the future: that clock was set back."""
     expired = or_(workers.c.beat_at < now - LEASE_MS, workers.c.beat_at > now + LEASE_MS)
-    statement = (
-        update(workers)
-        .where(workers.c.ended_at.is_(None), expired, workers.c.id != sweeper_id)
-        .values(ended_at=now, in_flight=0)
-        .returning(workers.c.id)
-    )
-    return tuple(tx.execute(statement).scalars().all())
+    which = (workers.c.ended_at.is_(None), expired, workers.c.id != sweeper_id)
+    dead = tx.execute(select(workers.c.id).where(*which).order_by(workers.c.id).with_for_update()).scalars().all()
+    if dead:  # the lock may have waited for their last admissions: the end is later than those
+        ended = {"ended_at": clock.now(tx), "in_flight": 0}
+        tx.execute(update(workers).where(workers.c.id.in_(dead)).values(**ended))
+    return tuple(dead)
 
 
 def _close_open(tx: Connection, which: ColumnElement[bool], kind: str, retry: RetryDecision) -> tuple[Booked, ...]:

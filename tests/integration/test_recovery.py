@@ -1,11 +1,12 @@
 """Heartbeats, the sweep and what is released: only what a dead process held, and only by one that may judge."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from jobs.ledger import recovery, schema
+from jobs.ledger import clock, recovery, schema
 from jobs.ledger.admission import Admitted, WorkerFenced, admit
 from jobs.ledger.engine import Ledger
 from jobs.ledger.recovery import DueBatch, Swept
@@ -44,6 +45,23 @@ def in_flight(ledger: Ledger, batch: str, worker: str, most: int = 1) -> list[Ad
 def admitted_long_ago(ledger: Ledger, attempt_id: str) -> None:
     table = schema.attempts
     change(ledger, table, table.c.id == attempt_id, admitted_at=table.c.admitted_at - 61_000)
+
+
+def test_a_worker_ends_later_than_the_admission_that_the_sweep_had_to_wait_for(ledger: Ledger) -> None:
+    dead, sweeper = live_worker(ledger), steady_worker(ledger)
+    let_lease_run_out(ledger, dead)
+    with ThreadPoolExecutor(1) as pool:
+
+        def admit_slowly(tx: Connection) -> tuple[int, Future[Swept]]:
+            mine = select(schema.workers.c.id).where(schema.workers.c.id == dead)
+            tx.execute(mine.with_for_update(read=True)).one()
+            waiting = pool.submit(sweep, ledger, sweeper)
+            assert not wait([waiting], timeout=0.3).done
+            return clock.now(tx), waiting
+
+        admitted_at, swept = ledger.write(admit_slowly)
+        assert swept.result(30) == Swept((dead,), 0)
+    assert worker_row(ledger, dead).ended_at >= admitted_at
 
 
 def test_the_attempts_of_a_worker_whose_lease_ran_out_become_unknown_and_their_jobs_held(ledger: Ledger) -> None:
