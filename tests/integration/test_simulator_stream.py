@@ -101,3 +101,12 @@ def test_the_events_are_spread_over_the_time_of_the_answer() -> None:
         first = next(lines)
         assert simulator.lines("end") == []
     assert first == f"event: {PARTIAL}"
+
+
+@pytest.mark.parametrize("spoil", ["empty", "no-data", "bad-json", "lost-url"])
+def test_what_spoils_the_data_of_an_answer_leaves_a_stream_whole_in_the_books_too(
+    simulator: Simulator, spoil: str
+) -> None:
+    completed = events(simulator, prompt=f"[[sim: {spoil}]]")[-1]
+    sent = sha256(base64.b64decode(completed["b64_json"])).hexdigest()
+    assert [image["sha256"] for image in simulator.calls()[-1]["images"]] == [sent]

@@ -19,6 +19,8 @@ from worker.simulator.values import Reply, Verdict, Work
 NO_PICTURE = b"This is not an image. " * 50
 NO_IMAGE = UNFINISHED | NO_DATA.keys() | {"bad-json", "bad-base64", "lost-url"}
 """Spoils after which the answer carries no file that could be had."""
+NO_STREAMED_IMAGE = UNFINISHED | {"bad-base64"}
+"""The same of a stream: it has no data member to spoil, and no urls."""
 
 
 class Workshop:
@@ -60,7 +62,8 @@ class Workshop:
         if ending is not None:
             return ending_reply(work.request_id, ending, self.config.retry_after_s), ()
         sent = [await self._sent(work, index) for index in range(images)]
-        pictures = () if NO_IMAGE & spoils.keys() else tuple(image.picture for image in sent)
+        spoiled = (NO_STREAMED_IMAGE if work.request.stream else NO_IMAGE) & spoils.keys()
+        pictures = () if spoiled else tuple(image.picture for image in sent)
         if work.request.stream:
             chunks = tuple(stream_events(work, sent, usage))
             return Reply(work.request_id, 200, chunks, "text/event-stream", spoils=spoils), pictures
