@@ -80,7 +80,7 @@ def _redis_version(program: Path) -> tuple[int, ...]:
 def _postgres_folders() -> Iterator[Path]:
     for folder in map(Path, os.environ.get("PATH", "").split(os.pathsep)):
         # A distribution may link single programs: follow the link to the folder that has them all.
-        if (folder / "postgres").exists():
+        if os.access(folder / "postgres", os.X_OK):
             yield (folder / "postgres").resolve().parent
     for pattern in DISTRIBUTION_FOLDERS:
         yield from sorted(Path("/").glob(pattern.lstrip("/")), reverse=True)
