@@ -3,12 +3,15 @@
 import json
 import os
 import signal
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from tests.acceptance.mill import FOUND_WITHIN_S, Mill
+from tests.acceptance.processes import Process
 from tests.acceptance.rows import plain_rows
 from tests.acceptance.waiting import wait_until
 from tests.services import RedisServer
@@ -106,29 +109,65 @@ def frozen(redis_server: RedisServer) -> Iterator[None]:
         os.kill(redis_server.pid, signal.SIGCONT)
 
 
-def test_s20_tickets_forged_or_delivered_a_hundred_times_start_no_call_and_kill_no_worker(
+def test_s20_tickets_delivered_a_hundred_times_and_forged_ids_start_no_call(
     grown_mill: Mill, redis_server: RedisServer
 ) -> None:
     mill = grown_mill
-    mill.submit(plain_rows(20, SLOW))
-    with redis_server.client() as client:
-        (ticket,) = [json.loads(message) for message in client.lrange(QUEUE, 0, -1)]
-        forged = [
-            ticket | {"content-type": "application/x-python-serialize"},
-            ticket | {"headers": ticket["headers"] | {"task": "os.system"}},
-            {"no": "message"},
-            *[ticket] * 100,
-        ]
-        client.rpush(QUEUE, *map(json.dumps, forged))
+    batch = mill.submit(plain_rows(20, SLOW))
+    (ticket,) = messages(redis_server)
+    push(
+        redis_server, *[ticket] * 100, *(reworded(ticket, batch, other) for other in ("b_", "b_NOBODY", "' OR 1=1"))
+    )
     worker = mill.start_worker()
     mill.wait_done(20, 30)
+    assert_all_taken(redis_server, worker)
+    assert worker.stop() == 0
+    assert_each_was_called_once(mill, 20)
+
+
+def test_c14_messages_of_a_broker_that_was_taken_over_run_nothing_and_kill_no_worker(
+    grown_mill: Mill, redis_server: RedisServer
+) -> None:
+    mill = grown_mill
+    mill.submit(plain_rows(4))
+    (ticket,) = messages(redis_server)
+    push(
+        redis_server,
+        ticket | {"content-type": "application/x-python-serialize"},
+        ticket | {"headers": ticket["headers"] | {"task": "os.system"}},
+        ticket | {"headers": ticket["headers"] | {"task": "celery.chain"}},
+        {"no": "message"},
+    )
+    worker = mill.start_worker()
+    mill.wait_done(4, 30)
+    assert_all_taken(redis_server, worker)
+    assert "Refusing to deserialize untrusted content of type pickle" in worker.said()
+    assert worker.stop() == 0
+    assert_each_was_called_once(mill, 4)
+
+
+def messages(redis_server: RedisServer) -> list[dict[str, Any]]:
+    with redis_server.client() as client:
+        return [json.loads(message) for message in client.lrange(QUEUE, 0, -1)]
+
+
+def push(redis_server: RedisServer, *written: dict[str, Any]) -> None:
+    with redis_server.client() as client:
+        client.rpush(QUEUE, *map(json.dumps, written))
+
+
+def reworded(ticket: dict[str, Any], batch: str, other: str) -> dict[str, Any]:
+    """The same ticket for a batch of another name."""
+    body = b64decode(ticket["body"]).decode()
+    assert batch in body
+    return ticket | {"body": b64encode(body.replace(batch, other).encode()).decode()}
+
+
+def assert_all_taken(redis_server: RedisServer, worker: Process) -> None:
     wait_until(
         lambda: waiting_tickets(redis_server) == 0, 60, lambda: f"every message to be taken\n{worker.tail()}"
     )
     assert worker.running, worker.tail()
-    assert "Refusing to deserialize untrusted content of type pickle" in worker.said()
-    assert worker.stop() == 0
-    assert_each_was_called_once(mill, 20)
 
 
 def assert_each_was_called_once(mill: Mill, jobs: int) -> None:
