@@ -189,7 +189,7 @@ BOUNDARIES = (
         12,
         "images published",
         Step("jobs.files:link", "jobs.storage:LocalStore.publish", disk_failed),
-        dict.fromkeys((*KILLS, Way.EXCEPTION), OWNED),
+        dict.fromkeys(KILLS, OWNED),
     ),
     Boundary(
         13,

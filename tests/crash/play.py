@@ -16,7 +16,7 @@ from tests.crash.stops import Way
 from tests.faults.launch import tenfold_clock
 from tests.faults.powercut import Kept
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 MANIFEST = "rows.jsonl"
 FINISHED = 3
 """Exit code of a run whose batch ended and not every job succeeded."""
