@@ -26,7 +26,7 @@ _NEVER_KEPT = frozenset({"b64_json", "url"})
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def scrub(text: str, secret: str = "", *, limit: int = MAX_CHARS) -> str:  # nosec B107
+def scrub(text: str, secret: str = "", *, limit: int = MAX_CHARS) -> str:
     """`text` in one line of at most `limit` characters, without `secret` ("" hides nothing) and without
     whatever looks like a key."""
     if secret:
