@@ -76,10 +76,11 @@ class Baseline:
         self._workers.let_go()
 
     def drain(self, _within_s: float) -> None:
-        """Until every row ended, or nothing has ended for three visibility timeouts."""
+        """Until every row ended, or nothing has ended for so long that nothing will: messages of dead workers come
+        back late, some time after the visibility timeout."""
         self._stage.set_faults({})
         left, moved_s, began_s = self._left(), time.monotonic(), time.monotonic()
-        while left and time.monotonic() - moved_s < 3 * VISIBILITY_S:
+        while left and time.monotonic() - moved_s < 10 * VISIBILITY_S:
             self._turn(supply=False)
             if (now := self._left()) != left:
                 left, moved_s = now, time.monotonic()
