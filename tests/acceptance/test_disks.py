@@ -49,6 +49,19 @@ def test_s19_a_disk_that_fails_ends_the_process_before_the_next_call_is_paid_for
     mill.check()
 
 
+def test_s19_a_worker_whose_disk_fails_ends_by_itself_and_says_so(grown_mill: Mill, tmp_path: Path) -> None:
+    disk = FaultyDisk(tmp_path)
+    grown_mill.env |= disk.environment
+    disk.fail("fsync", errno.EIO, "*.part")
+    worker = grown_mill.start_worker(faults=INSTALL, in_flight=4)
+    grown_mill.submit(plain_rows(24, "delay 0.2"))
+    assert worker.wait(60) == 1
+    assert "start again" in worker.said(), worker.tail()
+    assert 4 <= len(grown_mill.simulator.calls()) <= 12
+    assert set(grown_mill.outcomes()) <= {"unknown", "not_sent"}
+    grown_mill.check(at_rest=False)
+
+
 def test_s18_answers_wait_in_the_spool_while_the_image_store_is_full(mill: Mill, disk: FaultyDisk) -> None:
     disk.fail("link", errno.ENOSPC)
     run = mill.start_faulty(INSTALL, "run", mill.write(plain_rows(12)))
