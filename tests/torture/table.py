@@ -9,8 +9,9 @@ from typing import Any
 Record = dict[str, Any]
 
 
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:g}"
+def _watched(one: Record, value: object) -> object:
+    """None for a queue that has no such thing: its books are only read at the end."""
+    return value if one["samples"] else None
 
 
 def _times(one: Record) -> str | None:
@@ -21,18 +22,18 @@ def _times(one: Record) -> str | None:
 ROWS: tuple[tuple[str, Callable[[Record], object]], ...] = (
     ("minutes", lambda one: f"{one['minutes']:g}"),
     ("kills", lambda one: one["kills"]),
-    ("calls killed in flight", lambda one: one["calls_killed"]),
+    ("calls killed in flight", lambda one: _watched(one, one["calls_killed"])),
     ("jobs submitted", lambda one: one["verdict"]["jobs"]),
     ("calls made", lambda one: one["verdict"]["calls"]),
     ("**jobs lost**", lambda one: one["verdict"]["rows_lost"]),
     ("**extra paid calls**", lambda one: one["verdict"]["extra_paid_calls"]),
     ("**calls not written down**", lambda one: one["verdict"]["calls_not_written"]),
     ("**difference to the endpoint's books**, nano-dollars", lambda one: one["difference"]),
-    ("doubts named at the end", lambda one: one["verdict"]["doubts"]),
-    ("looks at running books", lambda one: one["samples"]),
+    ("doubts named at the end", lambda one: _watched(one, one["verdict"]["doubts"])),
+    ("looks at running books", lambda one: _watched(one, one["samples"])),
     ("violations", lambda one: len(one["violations"])),
     ("recovery p50 / p99 / max, seconds", _times),
-    ("lease, seconds", lambda one: _number(one["lease_s"])),
+    ("lease, seconds", lambda one: _watched(one, one["lease_s"])),
     ("seed, commit", lambda one: f"{one['seed']}, {one['commit']}"),
     ("machine", lambda one: one["machine"]),
 )
@@ -49,7 +50,7 @@ def table(records: Sequence[Record]) -> str:
 def _shown(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":
