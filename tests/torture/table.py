@@ -31,7 +31,7 @@ ROWS: tuple[tuple[str, Callable[[Record], object]], ...] = (
     ("**difference to the endpoint's books**, nano-dollars", lambda one: one["difference"]),
     ("doubts named at the end", lambda one: _watched(one, one["verdict"]["doubts"])),
     ("looks at running books", lambda one: _watched(one, one["samples"])),
-    ("violations", lambda one: len(one["violations"])),
+    ("violations", lambda one: _watched(one, len(one["violations"]))),
     ("recovery p50 / p99 / max, seconds", _times),
     ("lease, seconds", lambda one: _watched(one, one["lease_s"])),
     ("seed, commit", lambda one: f"{one['seed']}, {one['commit']}"),
