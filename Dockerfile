@@ -1,14 +1,17 @@
 # syntax=docker/dockerfile:1
-# imagemill with all extras, as an ordinary user. Settings come from IMAGEMILL_... variables; see docker-compose.yml.
+# imagemill with all extras, pinned by hash, as an ordinary user. Settings come from IMAGEMILL_... variables; see docker-compose.yml.
 
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/imagemill
 WORKDIR /source
+COPY requirements.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/imagemill/bin/pip install --disable-pip-version-check --require-hashes -r requirements.lock
 COPY pyproject.toml README.md ./
 COPY jobs jobs
 COPY worker worker
 COPY migrations migrations
-RUN --mount=type=cache,target=/root/.cache/pip /opt/imagemill/bin/pip install --disable-pip-version-check '.[all]'
+RUN /opt/imagemill/bin/pip install --disable-pip-version-check --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/imagemill imagemill \
