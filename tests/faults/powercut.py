@@ -64,7 +64,7 @@ class PowerCut:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _watch(self) -> None:
-        for name in ("create", "write_all", "fsync", "fsync_folder", "rename", "link", "unlink"):
+        for name in ("create", "fsync", "fsync_folder", "rename", "link", "unlink"):
             setattr(files, name, self._locked(getattr(self, f"_{name}"), getattr(files, name)))
         Path.mkdir = self._locked(self._mkdir, Path.mkdir)
         os.open = self._locked(self._open, os.open)
@@ -81,9 +81,6 @@ class PowerCut:
         self._durable_bytes[path] = 0
         return real(path)
 
-    def _write_all(self, real: Callable[..., None], file: FileIO, data: bytes) -> None:
-        real(file, data)  # beyond what was durable before
-
     def _fsync(self, real: Callable[..., None], path: Path) -> None:
         real(path)
         self._durable_bytes[path] = path.stat().st_size
@@ -95,9 +92,7 @@ class PowerCut:
     def _rename(self, real: Callable[..., None], source: Path, target: Path) -> None:
         before = self._keep(target)
         real(source, target)
-        self._durable_bytes[target] = self._durable_bytes.pop(source, 0) if source in self._durable_bytes else -1
-        if self._durable_bytes[target] < 0:  # a folder, or a file that was there before
-            del self._durable_bytes[target]
+        self._follow(source, target)
         self._note(target, lambda: self._rename_back(source, target, before))
 
     def _link(self, real: Callable[..., None], source: Path, target: Path) -> None:
@@ -108,6 +103,7 @@ class PowerCut:
         kept = self._keep(path)
         real(path)
         if kept:
+            self._follow(path, kept)
             self._note(path, lambda: os.link(kept, path), removal=True)
 
     def _mkdir(self, real: Callable[..., None], path: Path, *args: Any, **named: Any) -> None:
@@ -126,6 +122,11 @@ class PowerCut:
 
     def _note(self, path: Path, undo: Callable[[], object], *, removal: bool = False) -> None:
         self._changes.append(_Change(path.parent, removal, undo))
+
+    def _follow(self, source: Path, target: Path) -> None:
+        """The bytes are under another name now."""
+        if source in self._durable_bytes:
+            self._durable_bytes[target] = self._durable_bytes.pop(source)
 
     def _keep(self, path: Path) -> Path | None:
         """A second name for what is about to lose this one."""
