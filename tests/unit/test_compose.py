@@ -120,7 +120,7 @@ def test_every_variable_is_a_setting(text: str) -> None:
 def test_the_image_is_built_of_the_packages_in_the_wheel() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
-    needed = packages | {"pyproject.toml", project["project"]["readme"]}
+    needed = packages | {"pyproject.toml", "requirements.lock", project["project"]["readme"]}
     lines = (CHECKOUT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     copied = {
         word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]
