@@ -45,6 +45,7 @@ class PostgresServer(Server):
         self._password = secrets.token_hex(16)
         self._data = folder / "data"
         self._numbers = itertools.count(1)
+        self._templates: set[str] = set()
         self._account.own(folder)
         self._programs = self._reachable(find_postgres())
 
@@ -82,10 +83,14 @@ class PostgresServer(Server):
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     def make_template(self, name: str, fill: Callable[[str], None]) -> None:
-        """Create a database called `name` and have `fill` bring the one behind its URL up to date.
+        """Create a database called `name`, unless it is there, and have `fill` bring the one behind its URL up to
+        date.
 
         `fill` closes its connections. Later calls are `new_database(template=name)`.
         """
+        if name in self._templates:
+            return
+        self._templates.add(name)
         self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         fill(self.url(name))
 
