@@ -6,6 +6,7 @@ sent is unknown. The foreign errors of httpx and aiohttp are translated here, in
 """
 
 import asyncio
+import math
 import re
 import ssl
 import time
@@ -43,7 +44,13 @@ _ERROR_BYTES = 64 << 10
 _STREAMED_PER_IMAGE = 4
 """A stream may carry three partial images before each whole one."""
 
+
+class SentTooLate(Exception):
+    """The connection came when the call might not be sent any more."""
+
+
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (SentTooLate, "sent_too_late"),
     (DiskFull, "disk_full"),
     (DiskFailed, "disk_failed"),
     (aiohttp.ClientSSLError, "tls_failed"),
@@ -63,10 +70,16 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 refused connection and one lost after sending as the same ConnectTimeout. First match wins."""
 
 
+def boot_clock_s() -> float:
+    """Seconds that also pass while the machine sleeps, or the process is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 @dataclass(slots=True)
 class _Wire:
     """How far one call got."""
 
+    send_by_s: float = math.inf
     connecting: bool = False
     sent_at: float | None = None
     head: Head = NO_HEAD
@@ -81,12 +94,16 @@ _WIRE: ContextVar[_Wire] = ContextVar("_WIRE")
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes for each call when it has its connection; until then nothing of it was sent."""
+    """Notes for each call when it has its connection; until then nothing of it was sent. The last look at the clock
+    is here, so that a process that was stopped while it connected sends nothing that others gave up."""
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:
         wire = _WIRE.get()
         wire.connecting = True
         connection = await super().connect(*args, **kwargs)
+        if boot_clock_s() > wire.send_by_s:
+            connection.release()
+            raise SentTooLate("the connection came too long after the admission")
         wire.sent_at = time.monotonic()
         return connection
 
@@ -140,9 +157,10 @@ class Endpoint:
             tls=self._tls,
         )
 
-    async def call(self, call: Call) -> Answer:
-        """Make the call. Never raises; a cancelled call answers too, not_sent or unknown."""
-        wire = _Wire()
+    async def call(self, call: Call, send_by_s: float = math.inf) -> Answer:
+        """Make the call, if it can be sent by that moment of `boot_clock_s`. Never raises; a cancelled call answers
+        too, not_sent or unknown."""
+        wire = _Wire(send_by_s)
         _WIRE.set(wire)
         parts = Parts(self._spool.part_path, call.attempt_id, self._max_image_bytes)
         try:
@@ -282,7 +300,7 @@ async def _error(wire: _Wire, body: AsyncIterable[bytes], key: str) -> ApiError:
 def _outcome(wire: _Wire, error: BaseException) -> Outcome:
     if not wire.never_sent:
         return Outcome.UNKNOWN
-    stopped_by_us = isinstance(error, asyncio.CancelledError) or type(error) is TimeoutError
+    stopped_by_us = isinstance(error, asyncio.CancelledError | SentTooLate) or type(error) is TimeoutError
     return Outcome.NOT_SENT if stopped_by_us else Outcome.ERRORED
 
 

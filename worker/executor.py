@@ -33,10 +33,10 @@ from jobs.storage import open_store
 from worker.booking import Booking
 from worker.calls import Answer, Call
 from worker.dispatcher import Dispatcher
-from worker.endpoint import Endpoint
+from worker.endpoint import Endpoint, boot_clock_s
 from worker.garbage import collect_less_often
 from worker.metrics import AdmissionWaits, count_booked
-from worker.network import Network, boot_clock_s
+from worker.network import Network
 from worker.room import Room
 from worker.settler import Settler
 from worker.slots import Slots

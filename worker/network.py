@@ -8,7 +8,6 @@ admission is not sent at all: somebody may have given it up.
 import asyncio
 import resource
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,14 +15,9 @@ from functools import partial
 
 from jobs.states import Outcome
 from worker.calls import Answer, Call
-from worker.endpoint import Endpoint
+from worker.endpoint import Endpoint, boot_clock_s
 
 SEND_WITHIN_S = 20.0
-
-
-def boot_clock_s() -> float:
-    """Seconds on a clock that also counts suspension of the machine."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Network:
@@ -104,7 +98,7 @@ class Network:
                 continue
             assert self._endpoint is not None
             self._on_send(call.attempt_id)
-            task = self._loop.create_task(self._endpoint.call(call))
+            task = self._loop.create_task(self._endpoint.call(call, admitted_at_s + SEND_WITHIN_S))
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, call))
 

@@ -316,6 +316,25 @@ def test_a_cancelled_call_says_whether_it_was_sent(tmp_path: Path, sent: bool) -
     assert answer.error_kind == "cancelled"
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_s25_a_connection_that_comes_too_late_sends_nothing(tmp_path: Path, kept: bool) -> None:
+    """Its process was stopped while it connected, or before it took a connection kept from an earlier call."""
+
+    async def main() -> None:
+        async def refuse(exchange: Exchange) -> None:
+            await exchange.send(response(429, b"{}"))
+
+        async with scripted(refuse) as server, Bench(tmp_path, server.base_url) as bench:
+            if kept:
+                await bench.endpoint.call(call())
+            late = await bench.endpoint.call(call(), endpoint.boot_clock_s() - 1)
+            assert (late.outcome, late.error_kind) == (Outcome.NOT_SENT, "sent_too_late")
+            assert (await bench.endpoint.call(call())).outcome is Outcome.THROTTLED
+            assert (len(server.requests), server.connections) == (1 + kept, 1)
+
+    asyncio.run(main())
+
+
 def test_a_call_cancelled_while_its_body_is_written_leaves_no_file(tmp_path: Path) -> None:
     async def main() -> None:
         async def stall(exchange: Exchange) -> None:

@@ -9,7 +9,8 @@ import pytest
 from jobs.states import Outcome
 from worker import network
 from worker.calls import Answer, Call, Pause
-from worker.network import Network, boot_clock_s
+from worker.endpoint import boot_clock_s
+from worker.network import Network
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Far:
     pausing: frozenset[str] = frozenset()
     called: list[str] = field(default_factory=list)
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: Call, send_by_s: float) -> Answer:
         self.called.append(call.attempt_id)
         if call.attempt_id in self.pausing:
             return Answer(call.attempt_id, Outcome.REJECTED, pause=Pause(None, "billing", "no money left"))
