@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from jobs.ledger import clock, control, recovery, schema
 from jobs.ledger.admission import WorkerFenced
@@ -34,9 +34,13 @@ RETRIED = [JobState.FAILED, JobState.REFUSED, JobState.HELD, JobState.CANCELLED]
 NOBODY = "a_nobody"
 """An attempt that was not admitted: answers to it must change nothing."""
 TAGS = ("team=red", "team=blue")
-CAPS = st.one_of(st.none(), st.integers(0, 8_000))
+CAPS = st.sampled_from([None, None, None, 0, 3_000, 8_000, 20_000])
+ROWS = st.lists(st.tuples(st.sampled_from([500, 1_000, 2_500]), st.sampled_from(TAGS)), min_size=4, max_size=8)
 MASKS = st.integers(0, 31)
-SHARED = ((Scope.OVERALL, ""), (Scope.DAY, ""), (Scope.MONTH, ""), *((Scope.TAG, tag) for tag in TAGS))
+BUDGETS = (
+    *((Scope.BATCH, ""), (Scope.OVERALL, ""), (Scope.DAY, ""), (Scope.MONTH, "")),
+    *((Scope.TAG, tag) for tag in TAGS),
+)
 
 
 def stated(attempt_id: str, billed_nano: int | None, again: bool) -> Ending:
@@ -69,16 +73,27 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.ledger.close()
 
+    @initialize(target=workers)
+    def a_first_worker(self) -> str:
+        return live_worker(self.ledger)
+
+    @initialize(target=batches, rows=ROWS, max_attempts=st.integers(1, 3), retry_unknown=st.integers(0, 2))
+    def a_first_batch(self, rows: list[tuple[int, str]], max_attempts: int, retry_unknown: int) -> str:
+        return self._submit(rows, None, max_attempts, retry_unknown)
+
     @rule(
         target=batches,
-        rows=st.lists(
-            st.tuples(st.sampled_from([500, 1_000, 2_500]), st.sampled_from(TAGS)), min_size=1, max_size=4
-        ),
+        rows=ROWS,
         budget=CAPS,
         max_attempts=st.integers(1, 3),
         retry_unknown=st.integers(0, 2),
     )
     def submit(self, rows: list[tuple[int, str]], budget: int | None, max_attempts: int, retry_unknown: int) -> str:
+        return self._submit(rows, budget, max_attempts, retry_unknown)
+
+    def _submit(
+        self, rows: list[tuple[int, str]], budget: int | None, max_attempts: int, retry_unknown: int
+    ) -> str:
         jobs = [
             new_job(row, ceiling_nano=ceiling, tags=dict([tag.split("=")]))
             for row, (ceiling, tag) in enumerate(rows, 1)
@@ -94,20 +109,42 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=attempts, batch=batches, worker=workers, most=st.integers(1, 3))
     def admit(self, batch: str, worker: str, most: int) -> Any:
-        return multiple(*(self._admit(batch, worker, most) or [NOBODY]))
+        return multiple(*(self._admit(batch, self._alive(worker), most) or [NOBODY]))
+
+    @rule(batch=batches, worker=workers)
+    def try_to_admit_after_the_end(self, batch: str, worker: str) -> None:
+        """A process that goes on although it was swept."""
+        assert self._lives(worker) or self._admit(batch, worker, 3) == []
+
+    @rule(
+        target=attempts,
+        batch=batches,
+        worker=workers,
+        ends=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3),
+    )
+    def work(self, batch: str, worker: str, ends: list[Callable[[str], Ending]]) -> Any:
+        """Admitted and answered, as most calls are; by a new worker where this one was swept."""
+        admitted = self._admit(batch, self._alive(worker), len(ends))
+        self._book([ending(one) for one, ending in zip(admitted, ends, strict=False)])
+        return multiple(*admitted)
 
     @rule(target=attempts, batch=batches, those=st.lists(workers, min_size=2, max_size=3))
     def deliver_the_ticket_again(self, batch: str, those: list[str]) -> Any:
         """What the first one could take, the others cannot take again."""
+        those = [self._alive(worker) for worker in those]
         taken = [self._admit(batch, worker, 50) for worker in those]
-        allowed = [admitted for worker, admitted in zip(those, taken, strict=True) if self._lives(worker)]
-        assert not any(allowed[1:])
+        assert not any(taken[1:])
         return multiple(*[one for admitted in taken for one in admitted])
 
     @rule(group=st.lists(st.tuples(attempts, st.sampled_from(ANSWERS)), min_size=1, max_size=4))
     def answer(self, group: list[tuple[str, Callable[[str], Ending]]]) -> None:
         """In time, late, by a zombie, or for the second time: the bundle forgets nothing."""
         self._book([ending(attempt) for attempt, ending in group])
+
+    @rule(mask=MASKS, ending=st.sampled_from(ANSWERS))
+    def answer_doubts(self, mask: int, ending: Callable[[str], Ending]) -> None:
+        doubts = [name for name, one in self.model.attempts.items() if one.outcome == "unknown"]
+        self._book([ending(name) for name in _chosen(doubts, mask)])
 
     @rule(attempt=attempts, billed=st.one_of(st.none(), st.integers(1, 3_000)), again=st.booleans())
     def resolve(self, attempt: str, billed: int | None, again: bool) -> None:
@@ -160,7 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
         freed = self.ledger.write(recovery.release_unsent, worker, lambda: held, at_once, signed_off=True)
         assert len(freed) == self.model.book(*map(ledgers.not_sent, sorted({*mine} - {*held})))
 
-    @rule(worker=consumes(workers), owned=MASKS, noted=st.one_of(st.none(), MASKS))
+    @rule(worker=workers, owned=MASKS, noted=st.one_of(st.none(), MASKS))
     def replay(self, worker: str, owned: int, noted: int | None) -> None:
         """Its process is dead: answers that it owned are booked, then its spool is closed, by its notes if it has
         any. What it owned had been sent."""
@@ -185,25 +222,14 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.jobs[job].queue_again(doubts_forgiven=before[job] == "held")
         self.person_moved = True
 
-    @rule(batch=batches)
-    def cancel(self, batch: str) -> None:
-        self.ledger.write(control.cancel, batch)
+    @rule(batch=batches, act=st.sampled_from([control.resume] * 4 + [control.pause, control.cancel]))
+    def decide(self, batch: str, act: Callable[..., Any]) -> None:
+        self.ledger.write(act, batch, *(["operator"] if act is control.pause else []))
 
-    @rule(batch=batches)
-    def pause(self, batch: str) -> None:
-        self.ledger.write(control.pause, batch, "operator")
-
-    @rule(batch=batches)
-    def resume(self, batch: str) -> None:
-        self.ledger.write(control.resume, batch)
-
-    @rule(batch=batches, cap=CAPS)
-    def change_cap(self, batch: str, cap: int | None) -> None:
-        self.ledger.write(control.set_budget, batch, cap)
-
-    @rule(which=st.sampled_from(SHARED), cap=CAPS)
-    def change_shared_cap(self, which: tuple[Scope, str], cap: int | None) -> None:
-        self.ledger.write(set_cap, *which, cap)
+    @rule(batch=batches, which=st.sampled_from(BUDGETS), cap=CAPS)
+    def change_a_cap(self, batch: str, which: tuple[Scope, str], cap: int | None) -> None:
+        scope, key = which
+        self.ledger.write(set_cap, scope, batch if scope is Scope.BATCH else key, cap)
 
     @invariant()
     def the_promises_hold(self) -> None:
@@ -243,6 +269,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def _may_be_unsent(self, name: str) -> bool:
         one = self.model.attempts[name]
         return one.outcome is None or (one.outcome == "unknown" and one.lost)
+
+    def _alive(self, worker: str) -> str:
+        """This worker, or a new one where it was swept."""
+        return worker if self._lives(worker) else live_worker(self.ledger)
 
     def _lives(self, worker: str) -> bool:
         return worker not in self.model.ended_workers

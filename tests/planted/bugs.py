@@ -125,8 +125,8 @@ CHECK_THEN_SPEND = Bug(
     (
         Edit(
             "jobs/ledger/budgets.py",
-            "tx.execute(in_force(batch_ids, days).with_for_update())",
-            "tx.execute(in_force(batch_ids, days))",
+            "_LOCK_IN_FORCE = _IN_FORCE.with_for_update()\n",
+            "_LOCK_IN_FORCE = _IN_FORCE\n",
         ),
         Edit(
             "jobs/ledger/funds.py",
