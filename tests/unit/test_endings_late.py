@@ -103,7 +103,9 @@ def test_a_paid_answer_after_a_resolution_corrects_the_charge(
 
 
 @pytest.mark.parametrize("attempt", [BILLED, FREED])
-@pytest.mark.parametrize("outcome", [*RETRIED, Outcome.REFUSED, Outcome.NOT_SENT, Outcome.UNKNOWN, *sorted(RESOLVED)])
+@pytest.mark.parametrize(
+    "outcome", [*RETRIED, *sorted(RESOLVED), Outcome.REFUSED, Outcome.NOT_SENT, Outcome.UNKNOWN]
+)
 def test_an_unpaid_answer_and_a_second_resolution_do_not_outweigh_the_first(
     attempt: AttemptFacts, outcome: Outcome
 ) -> None:
