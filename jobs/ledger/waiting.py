@@ -99,6 +99,6 @@ def _stopping(tx: Connection, batch_id: str, model: str, held: Sequence[Budget])
 def _full_words(full: Budget, unknown: int) -> str:
     sums = {"confirmed": full.confirmed_nano, "reserved": full.reserved_nano, "possible": full.possible_nano}
     used = ", ".join(f"{name} ${dollars(nano)}" for name, nano in sums.items())
-    doubts = f" ({unknown} unknown)" if unknown else ""
+    doubts = f" ({unknown} unknown: imagemill resolve frees it)" if unknown else ""
     cap = dollars(full.cap_nano or 0)
     return f"{FULL}: {full.name}: {used}{doubts} of ${cap}; raise it: imagemill budget set {full.argument} USD"

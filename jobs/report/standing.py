@@ -62,7 +62,7 @@ def standing_words(standing: Standing) -> str:
 def full_words(standing: Standing) -> str:
     """Of a batch that its own budget stopped: what the budget is full of, and the command that goes on."""
     unknown = standing.attempts.get("unknown", 0)
-    doubts = f" ({unknown} unknown)" if unknown else ""
+    doubts = f" ({unknown} unknown: imagemill resolve frees it)" if unknown else ""
     amounts = f"confirmed {usd(standing.confirmed_nano)}, reserved {usd(standing.reserved_nano)}"
     return (
         f"the budget of {usd(standing.budget_nano or 0)} does not hold the next call: {amounts}, "

@@ -116,7 +116,8 @@ def test_a_status_says_what_fills_a_shared_budget_and_which_command_frees_it(
     mill("budget", "set", "overall", "0.000003")
     mill("retry", batch, "--failed")
     assert mill("status", batch, "--json").json()["waiting_for"] == (
-        "budget full: overall: confirmed $0.0000018, reserved $0.00, possible $0.000001 (1 unknown) of $0.000003; "
+        "budget full: overall: confirmed $0.0000018, reserved $0.00, possible $0.000001 "
+        "(1 unknown: imagemill resolve frees it) of $0.000003; "
         "raise it: imagemill budget set overall USD"
     )
     mill("budget", "set", "overall", "1")
