@@ -23,7 +23,7 @@ from jobs.ledger.schema import (
     progress,
 )
 from jobs.money import Charge, Meter
-from jobs.states import UNFINISHED, Outcome
+from jobs.states import UNFINISHED, JobState, Outcome
 
 Sums = dict[tuple[Any, ...], list[int]]
 """{primary key of a tally row: one number for each of its other columns}"""
@@ -46,6 +46,8 @@ class Books:
         self.charges: list[dict[str, Any]] = []
         self.jobs_ended = 0
         self.booked: list[Booked] = []
+        self.taken_up: set[str] = set()
+        """Batches with jobs that waited for a decision and are queued again: they may have been done."""
         self._money: Sums = {}
         self._job_tallies: Sums = {}
         self._attempt_tallies: Sums = {}
@@ -109,6 +111,8 @@ class Books:
         if change.state != row.state:
             _add(self._job_tallies, (row.batch_id, row.model, row.state), -1)
             _add(self._job_tallies, (row.batch_id, row.model, change.state.value), 1)
+        if row.state == JobState.HELD and change.state is JobState.QUEUED:
+            self.taken_up.add(row.batch_id)
         ended = int(row.state in UNFINISHED and change.state not in UNFINISHED)
         self.jobs_ended += ended
         _add(self._progress, (row.batch_id, self.now // 60_000), ended, len(ending.images))

@@ -145,10 +145,9 @@ def resolve(attempt: AttemptFacts, job: JobFacts, ending: Ending, retry: RetryDe
         return None
     late = attempt.outcome is not None
     money, charged, possible = _money(attempt, ending)
-    counts = not late and ending.outcome in COUNTED and not ending.account_trouble
     after = replace(
         job,
-        counted=job.counted + counts,
+        counted=_counted(job, ending, late),
         unknowns=job.unknowns + (ending.outcome is Outcome.UNKNOWN),
         possible_nano=job.possible_nano + money.possible,
         batch_possible_nano=job.batch_possible_nano + money.possible,
@@ -170,6 +169,15 @@ def resolve(attempt: AttemptFacts, job: JobFacts, ending: Ending, retry: RetryDe
         fresh=fresh,
         corrects=attempt.outcome in RESOLVED,
     )
+
+
+def _counted(job: JobFacts, ending: Ending, late: bool) -> int:
+    """How many attempts the job has used up after this ending. A doubt counted; if it turns out to have been
+    nothing that counts, it is given back."""
+    counts = ending.outcome in COUNTED and not ending.account_trouble
+    if not late:
+        return job.counted + counts
+    return job.counted if counts or ending.outcome in RESOLVED else max(0, job.counted - 1)
 
 
 def as_charged(attempt: AttemptFacts, ending: Ending) -> Ending:

@@ -41,6 +41,7 @@ def settle(tx: Connection, endings: Sequence[Ending], retry: RetryDecision) -> S
         written.append(books)
         strangers += unheard
     batch_ids = sorted({batch_id for books in written for batch_id in books.batches})
+    _open_done(tx, sorted({batch_id for books in written for batch_id in books.taken_up}))
     return Settled(
         attempts=sum(len(books.attempts) for books in written),
         jobs_ended=sum(books.jobs_ended for books in written),
@@ -162,6 +163,13 @@ def _job_facts(row: AnyRow, now: int, moved_nano: int) -> JobFacts:
         batch_possible_nano=row.batch_possible_nano + moved_nano,
         max_possible_nano=row.max_possible_nano,
     )
+
+
+def _open_done(tx: Connection, batch_ids: Sequence[str]) -> None:
+    """A late answer may queue a job of a batch that was done but for its doubts: it goes on."""
+    if batch_ids:
+        done = (batches.c.id.in_(batch_ids), batches.c.state == BatchState.DONE)
+        tx.execute(update(batches).where(*done).values(state=BatchState.OPEN.value, ended_at=None))
 
 
 def close_finished(tx: Connection, batch_ids: Sequence[str]) -> tuple[str, ...]:

@@ -42,13 +42,15 @@ class Attempt:
         return self.outcome in STATED and ending.cost is not None and ending.outcome not in STATED
 
     def end(self, ending: Ending, *, lost: bool = False) -> None:
-        in_time = self.outcome is None
+        in_time, doubted = self.outcome is None, self.outcome == UNCERTAIN
         self.outcome, self.lost = str(ending.outcome), lost
         price = ending.cost.total_nano if ending.cost else None
         self.unpriced = ending.cost is not None and price is None and self.charged is None
         self.charged = self.charged if price is None else price
         if in_time:
             self.job.spend_attempt(self, ending)
+        elif doubted and self.outcome not in STATED and not uses_up(ending):
+            self.job.used = max(0, self.job.used - 1)  # the doubt had used up an attempt
 
     @property
     def money(self) -> Money:
@@ -74,7 +76,7 @@ class Job:
     """A person queued it since its last call: by submitting it, or again."""
 
     def spend_attempt(self, attempt: Attempt, ending: Ending) -> None:
-        self.used += ending.outcome in USES_UP and not ending.account_trouble
+        self.used += uses_up(ending)
         self.doubts += ending.outcome == UNCERTAIN
 
     def queue_again(self, *, doubts_forgiven: bool) -> None:
@@ -125,6 +127,10 @@ class Model:
     def money(self, covers: Callable[[Attempt], bool]) -> Money:
         """The sums of a budget that covers these attempts."""
         return added(attempt.money for attempt in self.attempts.values() if covers(attempt))
+
+
+def uses_up(ending: Ending) -> bool:
+    return ending.outcome in USES_UP and not ending.account_trouble
 
 
 def added(sums: Iterable[Money]) -> Money:

@@ -21,6 +21,7 @@ from tests.integration.ledgers import (
     job_row,
     make_due,
     money,
+    not_sent,
     open_batch,
     refused,
     rejected,
@@ -39,6 +40,28 @@ def test_a_late_answer_resolves_its_doubt_once_and_gives_the_held_job_its_image(
     job = job_row(ledger, batch)
     assert (job.state, job.images, job.error_kind) == ("succeeded", 1, None)
     assert money(ledger, batch) == (PRICE, 0, 0)
+
+
+def test_a_late_answer_that_queues_its_job_opens_a_batch_that_was_done(ledger: Ledger) -> None:
+    """Its process died elsewhere: the sweep doubted all it held, then its spool says what was never sent."""
+    batch = open_batch(ledger, 2)
+    first, second = (one.attempt_id for one in ask(ledger, batch, 2).admitted)
+    book(ledger, unknown(first), unknown(second))
+    assert batch_row(ledger, batch).state == "done"
+    book(ledger, not_sent(first))
+    assert (batch_row(ledger, batch).state, batch_row(ledger, batch).ended_at) == ("open", None)
+    make_due(ledger, batch)
+    book(ledger, succeeded(admit_one(ledger, batch).attempt_id))
+    assert batch_row(ledger, batch).state == "done"
+
+
+def test_a_doubt_that_was_nothing_gives_the_attempt_back(ledger: Ledger) -> None:
+    batch = open_batch(ledger, max_attempts=1)
+    one = admit_one(ledger, batch).attempt_id
+    book(ledger, unknown(one))
+    assert job_row(ledger, batch).counted == 1
+    book(ledger, not_sent(one))
+    assert (job_row(ledger, batch).state, job_row(ledger, batch).counted) == ("queued", 0)
 
 
 def test_a_late_answer_withdraws_a_repeat_that_was_not_admitted_yet(ledger: Ledger) -> None:
