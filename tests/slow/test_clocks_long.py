@@ -68,7 +68,7 @@ def test_s11_calls_longer_than_several_leases_are_made_once(mill: Mill) -> None:
 def test_s25_a_zombie_s_late_answers_are_booked_as_surplus_and_it_changes_nothing_else(mill: Mill) -> None:
     """Stopped past its lease while its calls are under way; others repeat them, as the batch allows."""
     zombie = mill.start_worker(faults=hurried())
-    mill.submit(plain_rows(IN_FLIGHT, "delay 4 x1"), "--retry-unknown", "1")
+    mill.submit(plain_rows(IN_FLIGHT, "delay 10 x1"), "--retry-unknown", "1")
     calls_begun(mill, IN_FLIGHT)
     zombie.send(signal.SIGSTOP)
     other = mill.start_worker(faults=hurried())
