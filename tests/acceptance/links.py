@@ -1,4 +1,4 @@
-"""What the scenarios of broken links and stopped machines share: a tenth of every time, and workers that see it."""
+"""What the scenarios of broken links and stopped machines share: a tenth of every time, and looks from outside."""
 
 from typing import Any
 
@@ -8,6 +8,9 @@ from tests.acceptance.mill import Mill
 from tests.acceptance.processes import Process
 from tests.acceptance.waiting import wait_until
 from tests.faults.launch import tenfold_clock
+from tests.services import RedisServer
+
+QUEUE = "imagemill"
 
 
 def hurried(**more: Any) -> dict[str, Any]:
@@ -47,3 +50,8 @@ def all_called_once(mill: Mill, jobs: int, *workers: Process) -> None:
     assert len(mill.simulator.calls()) == jobs
     assert mill.spooled() == []
     mill.check()
+
+
+def waiting_tickets(redis_server: RedisServer) -> int:
+    with redis_server.client() as client:
+        return int(client.llen(QUEUE))

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.links import QUEUE, waiting_tickets
 from tests.acceptance.mill import FOUND_WITHIN_S, Mill
 from tests.acceptance.processes import Process
 from tests.acceptance.rows import plain_rows
 from tests.acceptance.waiting import wait_until
 from tests.services import RedisServer
 
-QUEUE = "imagemill"
 SLOW = "delay 0.5"
 """Long enough that something is in flight whenever the broker is touched."""
 
@@ -174,8 +174,3 @@ def assert_each_was_called_once(mill: Mill, jobs: int) -> None:
     assert mill.states() == {"succeeded": jobs}
     assert len(mill.simulator.calls()) == jobs
     mill.check()
-
-
-def waiting_tickets(redis_server: RedisServer) -> int:
-    with redis_server.client() as client:
-        return int(client.llen(QUEUE))
