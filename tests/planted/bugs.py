@@ -82,7 +82,7 @@ LATE_ANSWER_UNGUARDED = Bug(
             "        return True\n",
         ),
     ),
-    ("test_s25_", "test_the_promises_hold_after_every_step_of_any_order"),
+    ("test_s25_a_zombie",),
 )
 RESCUE_BY_AGE = Bug(
     "rescue-by-age",
