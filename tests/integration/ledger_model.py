@@ -49,8 +49,8 @@ class Attempt:
         self.charged = self.charged if price is None else price
         if in_time:
             self.job.spend_attempt(self, ending)
-        elif doubted and self.outcome not in STATED and not uses_up(ending):
-            self.job.used = max(0, self.job.used - 1)  # the doubt had used up an attempt
+        elif doubted:
+            self.job.settle_doubt(ending)
 
     @property
     def money(self) -> Money:
@@ -78,6 +78,12 @@ class Job:
     def spend_attempt(self, attempt: Attempt, ending: Ending) -> None:
         self.used += uses_up(ending)
         self.doubts += ending.outcome == UNCERTAIN
+
+    def settle_doubt(self, ending: Ending) -> None:
+        """One doubt less; if it was nothing that counts, the attempt is given back."""
+        self.doubts = max(0, self.doubts - 1)
+        if ending.outcome not in STATED and not uses_up(ending):
+            self.used = max(0, self.used - 1)
 
     def queue_again(self, *, doubts_forgiven: bool) -> None:
         self.used, self.asked_for = 0, True

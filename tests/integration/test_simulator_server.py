@@ -152,7 +152,7 @@ def test_retired_models_are_refused_when_so_configured(start: Callable[..., Simu
 
 
 def test_a_url_serves_the_journalled_bytes_until_its_time_is_past(start: Callable[..., Simulator]) -> None:
-    simulator = start(url_ttl_s=0.3)
+    simulator = start(url_ttl_s=3.0)
     url = post(simulator, model="dall-e-2", quality=None).json()["data"][0]["url"]
     file = httpx.get(url)
     assert (file.status_code, file.headers["content-type"]) == (200, "image/png")

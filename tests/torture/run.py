@@ -106,8 +106,7 @@ class Run:
         if self.log.drained_after_s is None:
             self.log.violations.append(f"jobs are left after {within_s:.0f} s without faults: {self._unfinished}")
         for child in self._workers.stop(60):
-            if child.exit_code not in FINE:
-                self.log.violations.append(f"{child}: exit {child.exit_code} at the end")
+            self._ended(child)
         self._read(self.recovery.look)
         self.log.violations += self._people.odd_exits
 
