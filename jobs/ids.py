@@ -1,4 +1,4 @@
-"""Names for batches, attempts and workers. Crockford base32: no I, L, O, U, safe in file names and URLs."""
+"""Names for batches, attempts, workers and tokens. Crockford base32: no I, L, O, U, safe in file names and URLs."""
 
 import secrets
 
@@ -20,6 +20,11 @@ def new_attempt_id() -> str:
 def new_worker_id() -> str:
     """`w_` and 60 random bits."""
     return "w_" + _base32(secrets.randbits(60), 12)
+
+
+def new_token_id() -> str:
+    """60 random bits: the part of a token that may be shown."""
+    return _base32(secrets.randbits(60), 12)
 
 
 def _base32(number: int, digits: int) -> str:

@@ -360,3 +360,34 @@ acts = Table(
     # Serves `acts BATCH`, the newest first.
     Index("ix_acts_batch", "batch_id", "id"),
 )
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, comment="who it is in the record of acts; never given to another"),
+    Column("sha256", Text, nullable=False, comment="of the whole token, which is shown once and kept nowhere"),
+    Column("scopes", Text, nullable=False, comment="words of TokenScope, sorted, with blanks between"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, comment="NULL: never"),
+    Column("revoked_at", BigInteger),
+    UniqueConstraint("name"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", Text, primary_key=True, comment="of the cookie's value"),
+    Column("token_id", Text, ForeignKey("tokens.id"), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Text, primary_key=True, comment="name of the token, or the operator"),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False, comment="sha256 of the request it came with first"),
+    Column("batch_id", Text, ForeignKey("batches.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
