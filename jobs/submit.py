@@ -22,6 +22,7 @@ from jobs.ids import new_batch_id
 from jobs.ledger import intake
 from jobs.ledger.engine import Ledger
 from jobs.ledger.intake import NewBatch, NewJob
+from jobs.ledger.overview import Transaction
 from jobs.manifest import CheckResult, ManifestOptions, Problem, Row, check_manifest, manifest_digest
 from jobs.money import ceiling
 from jobs.money.quotes import expected_charges
@@ -71,8 +72,13 @@ def submit(
     book: PriceBook,
     *,
     on_problem: Callable[[Problem], None] | None = None,
+    on_open: Callable[[Transaction, str], None] | None = None,
 ) -> Submission:
-    """Check and record the manifest. Raises ManifestError when the file cannot be read at all."""
+    """Check and record the manifest. Raises ManifestError when the file cannot be read at all.
+
+    `on_open(transaction, batch)` writes what must be there exactly when the batch is; of two that raise Conflict
+    in it one opens, and the other returns that batch if it was the same submission, else raises.
+    """
     digest, _ = manifest_digest(path)
     fingerprint = _fingerprint(digest, options, policy)
     earlier = _earlier(ledger, fingerprint)
@@ -91,16 +97,23 @@ def submit(
         if not loading.by_model or (check.errors and not policy.skip_invalid):
             ledger.write(intake.discard_batch, loading.batch_id)
             return Submission(None, 0, False, check)
-        return _open(ledger, loading, fingerprint, policy, check)
+        return _open(ledger, loading, fingerprint, policy, check, on_open)
     except BaseException:
         with suppress(LedgerError):  # what stays under loading never runs, and is cleared away later
             ledger.write(intake.discard_batch, loading.batch_id)
         raise
 
 
-def _open(ledger: Ledger, loading: "_Loading", fingerprint: str, policy: Policy, check: CheckResult) -> Submission:
+def _open(
+    ledger: Ledger,
+    loading: "_Loading",
+    fingerprint: str,
+    policy: Policy,
+    check: CheckResult,
+    on_open: Callable[[Transaction, str], None] | None,
+) -> Submission:
     try:
-        ledger.write(intake.open_batch, loading.batch_id, loading.by_model, policy.budget_nano)
+        ledger.write(intake.open_batch, loading.batch_id, loading.by_model, policy.budget_nano, on_open)
     except Conflict:  # the same submission, made elsewhere at the same time, opened first
         ledger.write(intake.discard_batch, loading.batch_id)
         earlier = _earlier(ledger, fingerprint)

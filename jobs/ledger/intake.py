@@ -7,7 +7,7 @@ file with the same settings is one batch is decided by the unique key on (finger
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,8 +81,15 @@ def stage_jobs(tx: Connection, batch_id: str, rows: Sequence[NewJob]) -> None:
     tx.execute(insert(jobs), [_job_row(batch_id, row) for row in rows])
 
 
-def open_batch(tx: Connection, batch_id: str, by_model: Counter[str], cap_nano: int | None) -> None:
-    """Open the loaded batch. The ledger raises Conflict when the same submission was opened in the meantime."""
+def open_batch(
+    tx: Connection,
+    batch_id: str,
+    by_model: Counter[str],
+    cap_nano: int | None,
+    on_open: Callable[[Connection, str], None] | None = None,
+) -> None:
+    """Open the loaded batch; `on_open` writes what must be there with it. The ledger raises Conflict when the same
+    submission was opened in the meantime."""
     now = clock.now(tx)
     tx.execute(insert(budgets).values(scope="batch", key=batch_id, cap_nano=cap_nano))
     tallies = [
@@ -94,6 +101,8 @@ def open_batch(tx: Connection, batch_id: str, by_model: Counter[str], cap_nano: 
     loading = (batches.c.id == batch_id, batches.c.state == BatchState.LOADING)
     if not tx.execute(update(batches).where(*loading).values(**opened)).rowcount:
         raise Conflict(f"batch {batch_id} is not loading any more: it was opened, or cleared away as abandoned")
+    if on_open:
+        on_open(tx, batch_id)
 
 
 def discard_batch(tx: Connection, batch_id: str) -> None:
