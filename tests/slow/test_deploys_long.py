@@ -25,7 +25,7 @@ def test_s22_thirty_restarts_under_load_leave_no_doubt(mill: Mill) -> None:
 def test_s22_harder_signals_leave_at_most_the_calls_in_flight(mill: Mill) -> None:
     """SIGTERM and at once SIGQUIT, as an impatient supervisor does it."""
     jobs, rounds = 100 * IN_FLIGHT, 6
-    mill.submit(plain_rows(jobs, "delay 1"))
+    mill.submit(plain_rows(jobs, "delay 4"))  # longer than a worker takes to notice
     for _ in range(rounds):
         worker = mill.start_worker()
         wait_until(lambda: mill.calls_in_flight() >= IN_FLIGHT, GRACE_S, mill.tails)
