@@ -27,6 +27,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "submit": Entry("jobs.cli.submitting:submit", "record a manifest as a batch and wake the workers"),
         "run": Entry("jobs.cli.running:run", "submit and work here, live, until done; again to go on"),
         "work": Entry("jobs.cli.working:work", "a worker process for batches that were submitted"),
+        "serve": Entry("jobs.cli.serving:serve", "the HTTP API and the dashboard"),
     },
     "See what happens": {
         "status": Entry("jobs.cli.standing:status", "counts, money, rate, time left, why it waits"),
@@ -48,6 +49,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
     },
     "Keep house": {
         "doctor": Entry("jobs.cli.doctor:doctor", "check this machine, the database, the endpoint's settings"),
+        "token": Entry("jobs.cli.tokens:token", "who may use the API and the dashboard, and for what"),
         "metrics": Entry("jobs.cli.metrics:metrics", "gauges of the whole ledger, for Prometheus"),
         "config": Entry("jobs.cli.config:config", "every setting, its value and where it came from"),
         "db": Entry("jobs.cli.database:db", "upgrade, check or find the database"),

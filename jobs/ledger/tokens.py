@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, u
 from jobs.errors import UsageError
 from jobs.ids import new_token_id
 from jobs.ledger import clock
+from jobs.ledger.acts import Act, record
 from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import sessions, tokens
 
@@ -61,9 +62,10 @@ def allows(scopes: Iterable[TokenScope], scope: TokenScope) -> bool:
 
 
 def create(
-    tx: Connection, name: str, scopes: Iterable[TokenScope], lifetime_s: int | None = None
+    tx: Connection, name: str, scopes: Iterable[TokenScope], lifetime_s: int | None = None, *, by: str
 ) -> tuple[Token, str]:
-    """A new token and its text, which is shown once. Raises UsageError for a name that was given before."""
+    """A new token, as an act of `by`, and its text, which is shown once. Raises UsageError for a name that was
+    given before."""
     if tx.execute(select(tokens.c.id).where(tokens.c.name == name)).first():
         raise UsageError(
             f"there is a token {name!r} already, or was: names stay in the record of acts; take another"
@@ -80,6 +82,7 @@ def create(
         "expires_at": None if lifetime_s is None else now + lifetime_s * 1000,
     }
     tx.execute(insert(tokens).values(**row))
+    record(tx, Act(by, "token create", what={"name": name, "scopes": row["scopes"]}))
     return _token(tx.execute(select(tokens).where(tokens.c.id == token_id)).one()), text
 
 
@@ -92,13 +95,14 @@ def find(tx: Connection, text: str) -> Token | None:
     return _token(row) if row and same else None
 
 
-def revoke(tx: Connection, name: str) -> bool:
-    """End the token of this name, and its sessions; False when none that is alive has it."""
+def revoke(tx: Connection, name: str, *, by: str) -> bool:
+    """End the token of this name, and its sessions, as an act of `by`; False when none that is alive has it."""
     alive = (tokens.c.name == name, tokens.c.revoked_at.is_(None))
     ended = tx.execute(update(tokens).where(*alive).values(revoked_at=clock.now(tx))).rowcount == 1
     if ended:
         theirs = select(tokens.c.id).where(tokens.c.name == name)
         tx.execute(delete(sessions).where(sessions.c.token_id.in_(theirs)))
+        record(tx, Act(by, "token revoke", what={"name": name}))
     return ended
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from jobs.ledger import tokens
 from jobs.ledger.acts import Act, record
 from jobs.ledger.engine import Ledger
 from tests.integration.commands import Commands, fill
 from tests.unit.test_cli_commands import EXAMPLES
 
-ELSEWHERE = {"run", "work", "watch", "db path"}
-"""`run` has its own tests, `work` those of the workers; a watched batch must end; of `db path` one is a shell's."""
+ELSEWHERE = {"run", "work", "serve", "watch", "db path"}
+"""`run` has its own tests, `work` those of the workers, `serve` those of the API; a watched batch must end; of `db path` one is a shell's."""
 SHEET = "SKU;title;colour\n00417;chair;red\n"
 LINE = '{"model": "gpt-image-2", "prompt": "a fox", "size": "1024x1024", "quality": "low"}\n'
 
@@ -29,6 +30,8 @@ def test_an_example_works(
     (tmp_path / "prompts.jsonl").write_text(LINE)
     fill(sqlite_ledger, id="b_7Q2M0001")
     sqlite_ledger.write(record, Act("ana@here", "pause", "b_7Q2M0001"))
+    if "revoke" in example:
+        sqlite_ledger.write(tokens.create, "shop", [tokens.TokenScope.SUBMIT], by="ana@here")
     command = example.split(" | ", maxsplit=1)[0].split(" > ", maxsplit=1)[0]
     words = shlex.split(command)[1:]
     if words[0] in ("check", "submit") and "products.csv" in words:

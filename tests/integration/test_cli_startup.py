@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("sqlalchemy", "celery", "httpx", "aiohttp", "PIL", "pydantic", "rich", "alembic", "msgspec")
+HEAVY = ("sqlalchemy", "celery", "httpx", "aiohttp", "PIL", "pydantic", "rich", "alembic", "msgspec", "fastapi", "jinja2")
 LOADED = """
 import sys
 from jobs.cli import main

@@ -41,6 +41,8 @@ def test_every_promised_command_is_there() -> None:
         "doctor",
         "config",
         "metrics",
+        "serve",
+        "token",
     } == set(NAMES)
     assert {"db upgrade", "db check", "db restored", "db path"} <= VERBS.keys()
 
