@@ -9,9 +9,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,7 @@ from jobs.ledger.engine import Ledger
 from jobs.ledger.intake import NewBatch, NewJob
 from jobs.ledger.overview import Transaction
 from jobs.manifest import CheckResult, ManifestOptions, Problem, Row, check_manifest, manifest_digest
-from jobs.money import ceiling
-from jobs.money.quotes import expected_charges
+from jobs.money import Estimate
 
 _PIECE_ROWS = 5_000
 
@@ -84,21 +84,28 @@ def submit(
     earlier = _earlier(ledger, fingerprint)
     if earlier and not policy.again:
         return Submission(earlier[0], earlier[2], True, None)
-    loading = _Loading(ledger, book, policy, datetime.now(UTC).date())
+    loading = _Loading(ledger, policy)
     edition = earlier[1] + 1 if earlier else 1
     ledger.write(
         intake.begin_batch, _new_batch(loading.batch_id, path, digest, fingerprint, edition, policy, options)
     )
     try:
         check = check_manifest(
-            path, options, book, loading.day, policy.ceiling_nano, on_row=loading.add, on_problem=on_problem
+            path,
+            options,
+            book,
+            datetime.now(UTC).date(),
+            policy.ceiling_nano,
+            on_row=loading.add,
+            on_problem=on_problem,
         )
-        loading.flush()
+        loading.finish()
         if not loading.by_model or (check.errors and not policy.skip_invalid):
             ledger.write(intake.discard_batch, loading.batch_id)
             return Submission(None, 0, False, check)
         return _open(ledger, loading, fingerprint, policy, check, on_open)
     except BaseException:
+        loading.abandon()
         with suppress(LedgerError):  # what stays under loading never runs, and is cleared away later
             ledger.write(intake.discard_batch, loading.batch_id)
         raise
@@ -124,36 +131,53 @@ def _open(
 
 
 class _Loading:
-    """Accepted rows on their way into the ledger, some thousand at a time."""
+    """Accepted rows on their way into the ledger, some thousand at a time.
 
-    def __init__(self, ledger: Ledger, book: PriceBook, policy: Policy, day: date) -> None:
+    A thread writes one piece while the next is read: the disk or the database server works in the meantime.
+    """
+
+    def __init__(self, ledger: Ledger, policy: Policy) -> None:
         self.batch_id = new_batch_id()
         self.by_model: Counter[str] = Counter()
-        self.day = day
         self._ledger = ledger
-        self._book = book
         self._policy = policy
         self._piece: list[NewJob] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._writing: Future[None] | None = None
 
-    def add(self, row: Row) -> None:
-        job = self._job(row)
+    def add(self, row: Row, cost: Estimate) -> None:
+        """Raises what writing the rows before has met."""
+        job = self._job(row, cost)
         self.by_model[job.model] += 1
         self._piece.append(job)
         if len(self._piece) >= _PIECE_ROWS:
-            self.flush()
+            self._write_piece()
 
-    def flush(self) -> None:
+    def finish(self) -> None:
+        """Return when all rows are written, or raise."""
         if self._piece:
-            self._ledger.write(intake.stage_jobs, self.batch_id, self._piece)
-            self._piece = []
+            self._write_piece()
+        self._wait()
+        self._writer.shutdown()
 
-    def _job(self, row: Row) -> NewJob:
+    def abandon(self) -> None:
+        """Return when nothing is being written any more."""
+        self._writer.shutdown()
+
+    def _write_piece(self) -> None:
+        self._wait()
+        self._writing = self._writer.submit(self._ledger.write, intake.stage_jobs, self.batch_id, self._piece)
+        self._piece = []
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _job(self, row: Row, cost: Estimate) -> NewJob:
         request = row.request
-        bound = ceiling(self._book, self.day, request)
-        bound = self._policy.ceiling_nano if bound is None else bound
+        bound = self._policy.ceiling_nano if cost.ceiling is None else cost.ceiling
         if bound is None:
             raise UsageError(f"row {row.row} ({row.custom_id}) has no price: state one with --ceiling")
-        charges = expected_charges(self._book, self.day, request) or ()
         return NewJob(
             row=row.row,
             custom_id=row.custom_id,
@@ -162,7 +186,7 @@ class _Loading:
             request=msgspec.json.encode(request).decode(),
             tags={**self._policy.tags, **row.tags},
             ceiling_nano=bound,
-            tokens=sum(charge.quantity for charge in charges if charge.unit == "token"),
+            tokens=cost.tokens,
         )
 
 

@@ -1,10 +1,11 @@
 """Is this row a request that can run, and has it a price? Asked before anything is spent.
 
 The scan asks for every row of a manifest, the API for every request that comes in by HTTP. Rows that share all
-parameters but the prompt share one judgement, which is what makes a million rows a matter of seconds.
+parameters but the prompt share one judgement and one quote, which is what makes a million rows a matter of seconds.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -20,12 +21,23 @@ from jobs.manifest.rules import (
     model_complaints,
     open_price_complaints,
 )
-from jobs.money import ceiling
+from jobs.money import Estimate
+from jobs.money.quotes import UNKNOWN, Quote, estimate_at, quote
 
 _PROMPT_MAX_CHARS = 32_000
 _MODEL_MAX_CHARS = 200
 _CACHED_BYTES = 1024
 """Longer parameters are judged each time, so that the cache cannot grow large."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """Of all the requests that differ in their prompts only."""
+
+    complaints: tuple[Complaint, ...]
+    model: Model | None
+    quote: Quote | None
+    """None where there is no price, and where an error makes it idle to ask."""
 
 
 def check_row(
@@ -35,28 +47,43 @@ def check_row(
 
     `stated_ceiling_nano` is the user's own bound for a call whose ceiling the book cannot give.
     """
-    complaints = check_request(row.request, book=book, day=day, has_ceiling=stated_ceiling_nano is not None)
+    has_ceiling = stated_ceiling_nano is not None
+    return judge_row(row, book=book, day=day, has_ceiling=has_ceiling, strict=strict)[0]
+
+
+def judge_row(
+    row: Row, *, book: PriceBook, day: date, has_ceiling: bool, strict: bool
+) -> tuple[list[Problem], Estimate]:
+    """The row's problems, and what its call may cost; nothing is known of a row with an error."""
+    complaints, cost = _judge_request(row.request, book, day, has_ceiling)
     problems = [place_in(row, complaint) for complaint in complaints]
-    return [problem.as_error() for problem in problems] if strict else problems
+    return [problem.as_error() for problem in problems] if strict else problems, cost
 
 
 def check_request(
     request: dict[str, Any], *, book: PriceBook, day: date, has_ceiling: bool = False
 ) -> list[Complaint]:
     """The same for a request that stands in no file."""
+    return [*_judge_request(request, book, day, has_ceiling)[0]]
+
+
+def _judge_request(
+    request: dict[str, Any], book: PriceBook, day: date, has_ceiling: bool
+) -> tuple[tuple[Complaint, ...], Estimate]:
     params = {field: value for field, value in request.items() if field != "prompt"}
     try:
         encoded = msgspec.json.encode(params)
     except UnicodeEncodeError:
-        return [error("lone_surrogate", "a field contains half of a surrogate pair", "write the character whole")]
-    name = params.get("model")
-    model = find_model(name) if isinstance(name, str) else None
+        half = error("lone_surrogate", "a field contains half of a surrogate pair", "write the character whole")
+        return (half,), UNKNOWN
     judge = _judge if len(encoded) <= _CACHED_BYTES else _judge.__wrapped__
-    return [*_prompt_complaints(request.get("prompt"), model), *judge(encoded, book, day, has_ceiling)]
+    judged = judge(encoded, book, day, has_ceiling)
+    complaints = (*_prompt_complaints(request.get("prompt"), judged.model), *judged.complaints)
+    return complaints, estimate_at(judged.quote, request)
 
 
 @lru_cache(maxsize=4096)
-def _judge(encoded: bytes, book: PriceBook, day: date, has_ceiling: bool) -> tuple[Complaint, ...]:
+def _judge(encoded: bytes, book: PriceBook, day: date, has_ceiling: bool) -> _Judgement:
     """All but the prompt. The key is JSON because 1, 1.0 and true are one and the same to a hash."""
     params = msgspec.json.decode(encoded)
     name = params.get("model")
@@ -68,9 +95,12 @@ def _judge(encoded: bytes, book: PriceBook, day: date, has_ceiling: bool) -> tup
             *cross_complaints(params, model),
             *open_price_complaints(params, model),
         ]
-    if not any(complaint.severity == "error" for complaint in complaints):
-        complaints += _price(params, book, day, has_ceiling)
-    return tuple(complaints)
+    if any(complaint.severity == "error" for complaint in complaints):
+        return _Judgement(tuple(complaints), model, None)
+    quoted = quote(book, day, params)
+    if quoted is None and not has_ceiling:
+        complaints.append(_no_price(params))
+    return _Judgement(tuple(complaints), model, quoted)
 
 
 def _model_named(name: object, model: Model | None) -> Iterator[Complaint]:
@@ -87,15 +117,13 @@ def _model_named(name: object, model: Model | None) -> Iterator[Complaint]:
         yield warning("unknown_model", message, hint, field="model", value=name)
 
 
-def _price(params: dict[str, Any], book: PriceBook, day: date, has_ceiling: bool) -> list[Complaint]:
+def _no_price(params: dict[str, Any]) -> Complaint:
     """Whether a bound exists does not depend on the prompt."""
-    if has_ceiling or ceiling(book, day, params) is not None:
-        return []
     name = params.get("model")
     message = f"there is no price for {name}" if name else "without a model there is no price"
     if params.get("output_format") == "svg":
         message = "an svg is also billed by its author model, so its price has no bound"
-    return [error("no_price", message, "state a bound with --ceiling, or add prices", field="model", value=name)]
+    return error("no_price", message, "state a bound with --ceiling, or add prices", field="model", value=name)
 
 
 def _prompt_complaints(prompt: object, model: Model | None) -> tuple[Complaint, ...]:

@@ -10,18 +10,19 @@ from datetime import date
 from pathlib import Path
 
 from jobs.catalogue.prices import PriceBook
-from jobs.manifest.check import check_row
+from jobs.manifest.check import judge_row
 from jobs.manifest.options import ManifestOptions
 from jobs.manifest.read import read_rows
 from jobs.manifest.rows import Problem, Row, error, place, place_in
-from jobs.money import Estimate, estimate
+from jobs.money import Estimate
+from jobs.money.quotes import UNKNOWN
 
 KEPT_PROBLEMS = 20
 KEPT_SAMPLES = 3
 MOST_MODELS = 1_000
 """Tallies are kept per model, here and in the ledger: a column of prompts taken for models must not fill either."""
 
-OnRow = Callable[[Row], None]
+OnRow = Callable[[Row, Estimate], None]
 OnProblem = Callable[[Problem], None]
 
 
@@ -66,7 +67,8 @@ def check_manifest(
 ) -> CheckResult:
     """Read the file once. `ceiling` is the user's bound in nano-dollars for a call that the book cannot bound.
 
-    `on_row` gets every accepted row and `on_problem` every problem, in file order. Raises ManifestError.
+    `on_row` gets every accepted row with what its call may cost, `on_problem` every problem, both in file order.
+    Raises ManifestError.
     """
     entries = read_rows(path, options)
     return scan(entries, options, book, day, ceiling, on_row=on_row, on_problem=on_problem)
@@ -84,35 +86,37 @@ def scan(
 ) -> CheckResult:
     """The same pass over anything that yields rows and problems."""
     tally = _Tally()
-    for judged in _judged(entries, options, book, day, ceiling):
+    for judged, cost in _judged(entries, options, book, day, ceiling):
         entry = tally.refused(judged)
         if isinstance(entry, Problem):
             tally.add_problem(entry)
             if on_problem is not None:
                 on_problem(entry)
         else:
-            tally.add_row(entry, estimate(book, day, entry.request), ceiling)
+            tally.add_row(entry, cost, ceiling)
             if on_row is not None:
-                on_row(entry)
+                on_row(entry, cost)
     return tally.result()
 
 
 def _judged(
     entries: Iterable[Row | Problem], options: ManifestOptions, book: PriceBook, day: date, ceiling: int | None
-) -> Iterator[Row | Problem]:
+) -> Iterator[tuple[Row | Problem, Estimate]]:
     """Problems, and the rows that have no error; a manifest without any row is a problem itself."""
     empty = True
+    has_ceiling = ceiling is not None
     for entry in entries:
         empty = empty and entry.row is None
         if isinstance(entry, Problem):
-            yield entry.as_error() if options.strict else entry
+            yield entry.as_error() if options.strict else entry, UNKNOWN
             continue
-        problems = check_row(entry, book=book, day=day, stated_ceiling_nano=ceiling, strict=options.strict)
-        yield from problems
+        problems, cost = judge_row(entry, book=book, day=day, has_ceiling=has_ceiling, strict=options.strict)
+        for problem in problems:
+            yield problem, UNKNOWN
         if all(problem.severity == "warning" for problem in problems):
-            yield entry
+            yield entry, cost
     if empty:
-        yield place(error("no_rows", "the manifest has no rows", "add one"), line=1, row=None)
+        yield place(error("no_rows", "the manifest has no rows", "add one"), line=1, row=None), UNKNOWN
 
 
 @dataclass(slots=True)

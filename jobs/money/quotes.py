@@ -33,6 +33,12 @@ class Estimate:
     low: int | None
     expected: int | None
     ceiling: int | None
+    tokens: int = 0
+    """That one call is expected to use; 0 where tokens are not what is paid for."""
+
+
+UNKNOWN = Estimate(None, None, None)
+"""Of a call that has no price, or no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,17 @@ class Shape:
         return self.size is None or self.quality is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Quote:
-    """What a shape's output costs, and what its prompt is charged at (None: not charged)."""
+    """What a shape's output costs, and what its prompt is charged at (None: not charged). Compared and hashed by
+    identity, so that sums may be cached per quote."""
 
     low: Charge
     expected: Charge
     ceiling: tuple[Charge, ...]
     text_in: Rate | None
+    left_open: bool = False
+    """By tokens, and size or quality is the model's choice: only the ceiling can be counted on."""
 
 
 def ceiling(book: PriceBook, day: date, request: Mapping[str, Any]) -> int | None:
@@ -68,42 +77,57 @@ def ceiling(book: PriceBook, day: date, request: Mapping[str, Any]) -> int | Non
 
 def ceiling_charges(book: PriceBook, day: date, request: Mapping[str, Any]) -> tuple[Charge, ...] | None:
     """The ceiling meter by meter."""
-    quoted = _ask(book, day, request)
-    if quoted is None:
-        return None
-    return (*_prompt_charge(quoted, _bytes(request) + INPUT_MARGIN_TOKENS), *quoted.ceiling)
+    quoted = quote(book, day, request)
+    return _most(quoted, _bytes(request)) if quoted else None
 
 
 def expected_charges(
     book: PriceBook, day: date, request: Mapping[str, Any], tier: str = "standard"
 ) -> tuple[Charge, ...] | None:
     """The likely charges; the ceiling's where size or quality is left to the model, so that no cap is fooled."""
-    shape = shape_of(request, tier)
-    quoted = _quote(book, day, shape) if shape else None
-    if shape is None or quoted is None:
+    quoted = quote(book, day, request, tier)
+    if quoted is None:
         return None
-    if shape.left_open and quoted.text_in is not None:
-        return (*_prompt_charge(quoted, _bytes(request) + INPUT_MARGIN_TOKENS), *quoted.ceiling)
-    return (*_prompt_charge(quoted, _likely_tokens(request)), quoted.expected)
+    return _most(quoted, _bytes(request)) if quoted.left_open else _likely(quoted, _bytes(request))
 
 
 def estimate(book: PriceBook, day: date, request: Mapping[str, Any]) -> Estimate:
     """Least, likely and most for one call."""
-    quoted = _ask(book, day, request)
-    if quoted is None:
-        return Estimate(None, None, None)
-    likely_in = _prompt_charge(quoted, _likely_tokens(request))
-    most_in = _prompt_charge(quoted, _bytes(request) + INPUT_MARGIN_TOKENS)
+    return estimate_at(quote(book, day, request), request)
+
+
+def quote(book: PriceBook, day: date, request: Mapping[str, Any], tier: str = "standard") -> Quote | None:
+    """The price of everything but the prompt; None where there is no bound. One for all requests that differ in
+    their prompts only."""
+    shape = shape_of(request, tier)
+    return _quote(book, day, shape) if shape else None
+
+
+def estimate_at(quoted: Quote | None, request: Mapping[str, Any]) -> Estimate:
+    """What `estimate` answers, from the quote of such a request."""
+    return UNKNOWN if quoted is None else _estimate(quoted, _bytes(request))
+
+
+@lru_cache(maxsize=8192)
+def _estimate(quoted: Quote, prompt_bytes: int) -> Estimate:
+    """Rows of a manifest share few quotes, and their prompts few lengths."""
+    most, likely = _most(quoted, prompt_bytes), _likely(quoted, prompt_bytes)
+    counted_on = most if quoted.left_open else likely
     return Estimate(
-        low=total((*likely_in, quoted.low)),
-        expected=total((*likely_in, quoted.expected)),
-        ceiling=total((*most_in, *quoted.ceiling)),
+        low=total((*likely[:-1], quoted.low)),
+        expected=total(likely),
+        ceiling=total(most),
+        tokens=sum(charge.quantity for charge in counted_on if charge.unit == "token"),
     )
 
 
-def _ask(book: PriceBook, day: date, request: Mapping[str, Any]) -> Quote | None:
-    shape = shape_of(request)
-    return _quote(book, day, shape) if shape else None
+def _most(quoted: Quote, prompt_bytes: int) -> tuple[Charge, ...]:
+    return (*_prompt_charge(quoted, prompt_bytes + INPUT_MARGIN_TOKENS), *quoted.ceiling)
+
+
+def _likely(quoted: Quote, prompt_bytes: int) -> tuple[Charge, ...]:
+    """A quarter of the prompt's bytes as tokens: near enough for Latin script, and for Chinese."""
+    return (*_prompt_charge(quoted, -(-prompt_bytes // 4)), quoted.expected)
 
 
 def _prompt_charge(quoted: Quote, tokens: int) -> tuple[Charge, ...]:
@@ -115,11 +139,6 @@ def _bytes(request: Mapping[str, Any]) -> int:
     if not isinstance(prompt, str):
         return 0
     return len(prompt) if prompt.isascii() else len(prompt.encode("utf-8", "surrogatepass"))
-
-
-def _likely_tokens(request: Mapping[str, Any]) -> int:
-    """A quarter of the bytes: near enough for Latin script, and for Chinese."""
-    return -(-_bytes(request) // 4)
 
 
 def shape_of(request: Mapping[str, Any], tier: str = "standard") -> Shape | None:
@@ -196,6 +215,7 @@ def _quote_tokens(book: PriceBook, day: date, shape: Shape, output: Rate) -> Quo
         expected=Charge.at(output, Meter.IMAGE_OUT, shape.n * (tokens.expected + previews)),
         ceiling=_ceiling_out(shape.n, tokens, previews, output, text_out),
         text_in=text_in,
+        left_open=shape.left_open,
     )
 
 

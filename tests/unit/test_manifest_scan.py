@@ -51,8 +51,19 @@ def test_rows_and_problems_are_handed_on_in_file_order() -> None:
     options = ManifestOptions()
     lines = [GOOD, {**GOOD, "n": 0}, {**GOOD, "size": "auto"}]
     content = "\n".join(map(json.dumps, lines)).encode()
-    scan(read_stream(io.BytesIO(content), options), options, BOOK, DAY, on_row=seen.append, on_problem=seen.append)
+    entries = read_stream(io.BytesIO(content), options)
+    scan(entries, options, BOOK, DAY, on_row=lambda row, _cost: seen.append(row), on_problem=seen.append)
     assert [(type(entry), entry.row) for entry in seen] == [(Row, 1), (Problem, 2), (Problem, 3), (Row, 3)]
+
+
+def test_a_row_is_handed_on_with_what_its_call_may_cost() -> None:
+    costs: list[Estimate] = []
+    requests = [GOOD, {**GOOD, "prompt": "a chair of another make"}, {**GOOD, "n": 3}, {**GOOD, "size": "auto"}]
+    content = "\n".join(map(json.dumps, requests)).encode()
+    entries = read_stream(io.BytesIO(content), ManifestOptions())
+    scan(entries, ManifestOptions(), BOOK, DAY, on_row=lambda _row, cost: costs.append(cost))
+    assert costs == [estimate(BOOK, DAY, request) for request in requests]
+    assert len(set(costs)) == len(requests)
 
 
 def test_the_samples_are_the_first_finished_requests() -> None:

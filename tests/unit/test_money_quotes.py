@@ -12,6 +12,7 @@ from jobs.catalogue.matrix import find_model, matrix, parse_size
 from jobs.catalogue.prices import Meter, PriceBook
 from jobs.catalogue.tokens import formula_tokens
 from jobs.money import Cost, Estimate, ceiling, estimate, price_answer
+from jobs.money.quotes import expected_charges
 
 DAY = date(2026, 11, 22)
 BOOK = PriceBook.build()
@@ -27,6 +28,24 @@ def published_tokens(model: str, size: str, quality: str) -> int:
         return known.token_rule.table[quality][size]
     width, height = parse_size(size) or (0, 0)
     return formula_tokens(known.token_rule.factors[quality], width, height)
+
+
+@given(
+    model=st.sampled_from([*sorted(matrix().models), "pixie"]),
+    size=st.sampled_from([None, "auto", *SIZES]),
+    quality=st.sampled_from([None, "auto", "low", "hd"]),
+    n=st.integers(1, 10),
+    prompt=st.text(max_size=60),
+)
+def test_an_estimate_says_what_ceiling_and_expected_charges_say(
+    model: str, size: str | None, quality: str | None, n: int, prompt: str
+) -> None:
+    request = {"prompt": prompt, "model": model, "n": n, "size": size, "quality": quality}
+    found, likely = estimate(BOOK, DAY, request), expected_charges(BOOK, DAY, request) or ()
+    assert found.ceiling == ceiling(BOOK, DAY, request)
+    assert found.tokens == sum(charge.quantity for charge in likely if charge.unit == "token")
+    if likely and not (size in (None, "auto") or quality in (None, "auto")):
+        assert found.expected == sum(charge.amount_nano or 0 for charge in likely)
 
 
 @given(
