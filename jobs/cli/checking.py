@@ -7,7 +7,6 @@ import click
 
 from jobs.cli.manifests import (
     ceiling_option,
-    check_json,
     check_words,
     manifest_options,
     manifest_reading,
@@ -43,6 +42,8 @@ def check(manifest: Path, ceiling: int | None, problems: Path, as_json: bool) ->
     would cost: low, expected, ceiling. Spends nothing, records nothing. Exit code 2 when it has errors."""
     found, digest = check_file(manifest, ceiling, problems)
     if as_json:
+        from jobs.report.checks import check_json
+
         show_json(check_json(found))
     else:
         show_check(found, digest, problems)

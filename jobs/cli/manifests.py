@@ -120,25 +120,6 @@ def problem_file(path: Path) -> Iterator[tuple[Callable[["Problem"], None], "Pro
         yield keep, digest
 
 
-def check_json(check: "CheckResult") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "ok": check.ok,
-        "rows": check.rows,
-        "accepted": check.accepted,
-        "images": check.images,
-        "errors": check.errors,
-        "warnings": check.warnings,
-        "codes": dict(check.codes),
-        "models": dict(check.models),
-        "unpriced": check.unpriced,
-        **_estimate_json(check),
-        "problems": [asdict(problem) for problem in check.problems],
-        "samples": [{"row": row.row, "custom_id": row.custom_id, "request": row.request} for row in check.samples],
-    }
-
-
 def check_words(check: "CheckResult", budget_nano: int | None = None) -> list[str]:
     """ "1000 rows · 3 errors · …", then the estimate."""
     from jobs.report.words import counted
@@ -148,15 +129,6 @@ def check_words(check: "CheckResult", budget_nano: int | None = None) -> list[st
     counts += [counted(check.warnings, "warning")] if check.warnings else []
     models = ", ".join(f"{name or 'no model'} ×{number:,}" for name, number in check.models.items())
     return [" · ".join(counts), f"models: {models or '–'}", _estimate_words(check, budget_nano)]
-
-
-def _estimate_json(check: "CheckResult") -> dict[str, int | None]:
-    cost = check.estimate
-    return {
-        "low_nanodollars": cost.low,
-        "expected_nanodollars": cost.expected,
-        "ceiling_nanodollars": cost.ceiling,
-    }
 
 
 def _estimate_words(check: "CheckResult", budget_nano: int | None) -> str:

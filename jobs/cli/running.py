@@ -26,7 +26,7 @@ from jobs.cli.options import (
     verb,
 )
 from jobs.cli.output import look, say, show_json, show_table, tell
-from jobs.cli.submitting import dry, policy_options, record, submission_json
+from jobs.cli.submitting import dry, policy_options, record
 from jobs.cli.trouble import INTERRUPTED
 from jobs.errors import UsageError
 
@@ -181,6 +181,7 @@ def _unfinished(standing: "Standing") -> bool:
 def _show(ledger: "Ledger", submission: "Submission", before: "Standing", after: "Standing", as_json: bool) -> None:
     """The report on stdout, what to do next on stderr."""
     from jobs.ledger.figures import Span
+    from jobs.report.checks import submission_json
     from jobs.report.costs import read_report, report_json, report_remarks, report_table
     from jobs.report.next_steps import next_steps
     from jobs.report.standing import standing_words

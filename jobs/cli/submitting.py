@@ -133,7 +133,7 @@ def submit(
 
 def dry(manifest: Path, policy: dict[str, Any], problems: Path, as_json: bool) -> int:
     """What would happen: counts, price against the budget, the first finished requests."""
-    from jobs.cli.manifests import check_json
+    from jobs.report.checks import check_json
     from jobs.report.words import json_text
 
     found, digest = check_file(manifest, policy["ceiling"], problems)
@@ -161,15 +161,6 @@ def record(
         )
     _narrate(submission, digest, policy["budget"], problems)
     return submission
-
-
-def submission_json(submission: "Submission", state: str | None) -> dict[str, Any]:
-    return {
-        "batch": submission.batch_id,
-        "jobs": submission.jobs,
-        "duplicate_of_earlier_submit": submission.duplicate,
-        "state": state,
-    }
 
 
 def _narrate(submission: "Submission", digest: "ProblemDigest", budget_nano: int | None, problems: Path) -> None:
@@ -202,6 +193,8 @@ def _show(ledger: "Ledger", submission: "Submission", as_json: bool) -> None:
     with ledger.read() as tx:
         stands = standing(tx, submission.batch_id)
     if as_json:
+        from jobs.report.checks import submission_json
+
         show_json(submission_json(submission, stands.state))
     else:
         tell(submission.batch_id)

@@ -13,6 +13,15 @@ from jobs.ledger.schema import idempotency_keys
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """An Idempotency-Key of one caller, with the fingerprint of the request it came with."""
+
+    caller: str
+    text: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """What a key was used for."""
 
@@ -20,13 +29,13 @@ class Bound:
     batch_id: str
 
 
-def find_key(tx: Connection, caller: str, key: str) -> Bound | None:
+def find_key(tx: Connection, key: Key) -> Bound | None:
     table = idempotency_keys
-    row = tx.execute(select(table).where(table.c.caller == caller, table.c.key == key)).first()
+    row = tx.execute(select(table).where(table.c.caller == key.caller, table.c.key == key.text)).first()
     return Bound(row.fingerprint, row.batch_id) if row else None
 
 
-def bind_key(tx: Connection, batch_id: str, *, caller: str, key: str, fingerprint: str) -> None:
+def bind_key(tx: Connection, batch_id: str, key: Key) -> None:
     """Raises Conflict, through the ledger, where the key is bound already."""
-    row = {"caller": caller, "key": key, "fingerprint": fingerprint, "batch_id": batch_id}
+    row = {"caller": key.caller, "key": key.text, "fingerprint": key.fingerprint, "batch_id": batch_id}
     tx.execute(insert(idempotency_keys).values(**row, created_at=clock.now(tx)))
