@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
-from jobs.errors import LedgerError
+from jobs.errors import ImagemillError
 
 T = TypeVar("T")
 
@@ -60,8 +60,7 @@ class Publisher(Generic[T]):
                     seen = mine.news.id
                     yield mine.news
                     continue
-                yield_heartbeat = not await self._wait(mine.changed)
-                if yield_heartbeat:
+                if not await self._wait(mine.changed):
                     yield None
         finally:
             self._leave(topic, mine)
@@ -93,7 +92,7 @@ class Publisher(Generic[T]):
         while True:
             try:
                 value = await run_in_threadpool(read)
-            except LedgerError:  # it comes back, or the listeners see that nothing comes
+            except ImagemillError:  # it comes back, or the listeners see that nothing comes
                 await asyncio.sleep(self._period_s)
                 continue
             mine = self._topics[topic]

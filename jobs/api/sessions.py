@@ -1,7 +1,7 @@
 """The dashboard's way in: a token, typed once, for a cookie that scripts cannot read and other sites cannot send.
 
-Forms carry a token of their session as well; `require_form` compares it. Where no token is asked for (this machine),
-there is no session, and forms carry a secret of the server.
+Forms carry a token of their session as well; `require_form` compares it. Where no token is asked for (this
+machine), there is no session, and forms carry a secret of the server.
 """
 
 import secrets
@@ -46,5 +46,5 @@ def require_form(caller: Caller, form_token: str) -> None:
 
 
 def _is_tls(request: Request) -> bool:
-    """Ours is plain HTTP; a proxy in front says whether the browser's is not. A lie only costs the liar's cookie."""
+    """Ours is plain HTTP; a proxy in front says whether the browser's is not. A liar only loses the own cookie."""
     return request.headers.get("x-forwarded-proto", request.url.scheme) == "https"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, literal, select, tuple_
 
 from jobs.ledger.clock import iso
 from jobs.ledger.engine import AnyRow
@@ -27,6 +27,9 @@ class Filter:
     model: str | None = None
     error_kind: str | None = None
     limit: int | None = None
+    after: tuple[int | str, ...] = ()
+    """The key of the last row that is known already: (row) of a job, (row, number) of an attempt, (row, index,
+    attempt) of an image."""
 
 
 def list_jobs(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dict[str, Any]]:
@@ -38,6 +41,7 @@ def list_jobs(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dict[st
     )
     if chosen.state:
         statement = statement.where(jobs.c.state == chosen.state)
+    statement = _beyond(statement, chosen, jobs.c.row)
     return _stream(tx, _narrow(statement, jobs, chosen), _job)
 
 
@@ -51,6 +55,7 @@ def list_attempts(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dic
     if chosen.state:
         outcome = None if chosen.state == "open" else chosen.state
         statement = statement.where(attempts.c.outcome.is_not_distinct_from(outcome))
+    statement = _beyond(statement, chosen, attempts.c.row, attempts.c.number)
     return _stream(tx, _narrow(statement, attempts, chosen), _attempt)
 
 
@@ -64,9 +69,18 @@ def list_images(
         .where(images.c.batch_id == batch_id)
         .order_by(images.c.row, images.c.index, images.c.attempt_id)
     )
+    statement = _beyond(statement, chosen, images.c.row, images.c.index, images.c.attempt_id)
     if chosen.limit:
         statement = statement.limit(chosen.limit)
     return _stream(tx, statement, lambda row: _image(row, locate))
+
+
+def _beyond(statement: Select[Any], chosen: Filter, *key: ColumnElement[Any]) -> Select[Any]:
+    """Keyset paging: the rows behind `chosen.after` in the order of `key`."""
+    if not chosen.after:
+        return statement
+    known = [literal(value, column.type) for value, column in zip(chosen.after, key, strict=True)]
+    return statement.where(tuple_(*key) > tuple_(*known))
 
 
 def _narrow(statement: Select[Any], table: Any, chosen: Filter) -> Select[Any]:
