@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Column, ColumnElement, Connection, func, select
 
 from jobs.ledger import clock
 from jobs.ledger.doubts import oldest_unknown_s
 from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import (
+    ALL_TAGS,
     attempt_tallies,
     batches,
     budgets,
@@ -21,6 +22,7 @@ from jobs.ledger.schema import (
     jobs,
     progress,
     tag_sets,
+    tag_tallies,
 )
 from jobs.ledger.waiting import FULL, waiting_for
 from jobs.states import BatchState, JobState
@@ -142,10 +144,10 @@ def report_groups(tx: Connection, by: str, span: Span) -> list[Group]:
         return _by_meter(tx, span)
     if by.startswith("tag:"):
         return _by_tag(tx, by.removeprefix("tag:"), span)
-    return [_group(row) for row in _tally(tx, _GROUPINGS[by], span)]
+    return [_group(row) for row in _tally(tx, _GROUPINGS[by], span) if row.attempts]
 
 
-_GROUPINGS: dict[str, ColumnElement[Any]] = {
+_GROUPINGS: dict[str, Column[Any]] = {
     "day": attempt_tallies.c.day,
     "model": attempt_tallies.c.model,
     "batch": attempt_tallies.c.batch_id,
@@ -256,10 +258,12 @@ def _span(table: Any, span: Span) -> list[ColumnElement[bool]]:
 _SUMMED = ("attempts", "images", "charged_nano", "possible_nano", "unpriced")
 
 
-def _tally(tx: Connection, key: ColumnElement[Any], span: Span) -> Sequence[AnyRow]:
-    summed = [func.sum(attempt_tallies.c[name]).label(name) for name in _SUMMED]
-    statement = select(key.label("key"), *summed).where(*_span(attempt_tallies, span)).group_by(key).order_by(key)
-    return [row for row in tx.execute(statement) if row.attempts]
+def _tally(tx: Connection, key: Column[Any], span: Span, *where: ColumnElement[bool]) -> Sequence[AnyRow]:
+    """Sums by a column of attempt_tallies or tag_tallies."""
+    table = key.table
+    summed = [func.sum(table.c[name]).label(name) for name in _SUMMED]
+    chosen = select(key.label("key"), *summed).where(*_span(table, span), *where)
+    return tx.execute(chosen.group_by(key).order_by(key)).all()
 
 
 def _group(row: AnyRow) -> Group:
@@ -279,12 +283,14 @@ def _by_meter(tx: Connection, span: Span) -> list[Group]:
 
 
 def _by_tag(tx: Connection, key: str, span: Span) -> list[Group]:
-    """Tag sets are few; their sums come from SQL, their values are read here."""
+    """Tag sets are few; their sums come from SQL, their values are read here. Tallies of before tag_tallies have
+    their tag set beside the model."""
     names = {row.id: json.loads(row.tags) for row in tx.execute(select(tag_sets))}
     sums: dict[str, list[int]] = {}
-    for row in _tally(tx, attempt_tallies.c.tag_set, span):
+    older = _tally(tx, attempt_tallies.c.tag_set, span, attempt_tallies.c.tag_set != ALL_TAGS)
+    for row in (*older, *_tally(tx, tag_tallies.c.tag_set, span)):
         value = names.get(int(row.key), {}).get(key, UNTAGGED)
         mine = sums.setdefault(value, [0] * len(_SUMMED))
         for place, name in enumerate(_SUMMED):
             mine[place] += int(getattr(row, name))
-    return [Group(value, *numbers) for value, numbers in sorted(sums.items())]
+    return [Group(value, *numbers) for value, numbers in sorted(sums.items()) if numbers[0]]

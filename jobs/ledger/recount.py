@@ -4,11 +4,12 @@ Slow on purpose, and independent of the code that keeps the totals. Called by `i
 """
 
 import json
+import operator
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, select
 
 from jobs.ledger import schema
 from jobs.ledger.schema import attempts, batches, charges, images, jobs
@@ -83,12 +84,27 @@ def _money_by(tx: Connection, key: ColumnElement[Any]) -> dict[str, tuple[int, .
 
 
 def _attempt_sums(tx: Connection) -> Iterator[str]:
-    kept = schema.attempt_tallies
-    sums = (kept.c.attempts, kept.c.images, kept.c.charged_nano, kept.c.possible_nano, kept.c.unpriced)
-    held = select(kept.c.batch_id, kept.c.day, kept.c.model, kept.c.tag_set, kept.c.outcome, *sums)
+    """By model and outcome, and by tag set. Rows of attempt_tallies with a tag set are of before tag_tallies."""
+    kept, by_tag = schema.attempt_tallies, schema.tag_tallies
+    held = _figures(
+        tx, select(kept.c.batch_id, kept.c.day, kept.c.model, kept.c.tag_set, kept.c.outcome, *_sums_of(kept)), 5
+    )
+    tagged = _figures(tx, select(by_tag.c.batch_id, by_tag.c.day, by_tag.c.tag_set, *_sums_of(by_tag)), 3)
+    older = {key: numbers for key, numbers in held.items() if key[3] != str(schema.ALL_TAGS)}
+    counted = _count_attempts(tx)
+    yield from _compare("attempts", _folded(held, 0, 1, 2, 4), _folded(counted, 0, 1, 2, 4))
+    yield from _compare("attempts by tag", _added(_folded(older, 0, 1, 3), tagged), _folded(counted, 0, 1, 3))
+
+
+def _sums_of(kept: Table) -> tuple[ColumnElement[Any], ...]:
+    return (kept.c.attempts, kept.c.images, kept.c.charged_nano, kept.c.possible_nano, kept.c.unpriced)
+
+
+def _count_attempts(tx: Connection) -> Figures:
+    """{(batch, day, model, tag set, outcome): sums} of all attempts that have ended."""
     pictures = select(images.c.attempt_id, func.count().label("n")).group_by(images.c.attempt_id).subquery()
     key = (attempts.c.batch_id, _day(attempts.c.ended_at), attempts.c.model, jobs.c.tag_set, attempts.c.outcome)
-    counted = (
+    statement = (
         select(
             *key,
             func.count(),
@@ -102,14 +118,15 @@ def _attempt_sums(tx: Connection) -> Iterator[str]:
         .where(attempts.c.outcome.is_not(None))
         .group_by(*key)
     )
-    yield from _compare("attempts", _figures(tx, held, 5), _with_days(_figures(tx, counted, 5)))
+    return _with_days(_figures(tx, statement, 5))
 
 
 def _charge_sums(tx: Connection) -> Iterator[str]:
     kept = schema.charge_tallies
-    by = (kept.c.batch_id, kept.c.day, kept.c.model, kept.c.tag_set, kept.c.outcome, kept.c.meter)
-    held = select(*by, kept.c.charges, kept.c.quantity, kept.c.amount_nano, kept.c.unpriced)
-    attempt = (attempts.c.model, jobs.c.tag_set, attempts.c.outcome)
+    by = (kept.c.batch_id, kept.c.day, kept.c.model, kept.c.outcome, kept.c.meter)
+    sums = (kept.c.charges, kept.c.quantity, kept.c.amount_nano, kept.c.unpriced)
+    held = select(*by, *map(func.sum, sums)).group_by(*by)
+    attempt = (attempts.c.model, attempts.c.outcome)
     key = (attempts.c.batch_id, _day(charges.c.charged_at), *attempt, charges.c.meter)
     counted = (
         select(
@@ -120,10 +137,9 @@ def _charge_sums(tx: Connection) -> Iterator[str]:
             func.sum(case((charges.c.amount_nano.is_(None), 1), else_=0)),
         )
         .join_from(charges, attempts, attempts.c.id == charges.c.attempt_id)
-        .join(jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
         .group_by(*key)
     )
-    yield from _compare("charges", _figures(tx, held, 6), _with_days(_figures(tx, counted, 6)))
+    yield from _compare("charges", _figures(tx, held, 5), _with_days(_figures(tx, counted, 5)))
 
 
 def _job_sums(tx: Connection) -> Iterator[str]:
@@ -166,6 +182,24 @@ def _with_days(counted: Figures) -> Figures:
 
 def _iso(day: str) -> str:
     return datetime.fromtimestamp(int(day) * _DAY_MS / 1000, UTC).date().isoformat()
+
+
+def _folded(figures: Figures, *places: int) -> Figures:
+    """Summed by these parts of their keys; without lines that come to nothing."""
+    sums: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for key, numbers in figures.items():
+        short = tuple(key[place] for place in places)
+        sums[short] = _plus(sums.get(short), numbers)
+    return {key: numbers for key, numbers in sums.items() if any(numbers)}
+
+
+def _added(one: Figures, other: Figures) -> Figures:
+    sums = dict(one) | {key: _plus(one.get(key), numbers) for key, numbers in other.items()}
+    return {key: numbers for key, numbers in sums.items() if any(numbers)}
+
+
+def _plus(before: tuple[int, ...] | None, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return numbers if before is None else tuple(map(operator.add, before, numbers))
 
 
 def _compare(what: str, kept: Figures, counted: Figures) -> Iterator[str]:

@@ -301,14 +301,32 @@ job_tallies = Table(
     Column("jobs", BigInteger, nullable=False),
 )
 
+ALL_TAGS = 0
+"""Tag set of a tally that is of all of them: tags are many, and a row for each of them with each model and outcome
+could be as many rows as there are attempts."""
+
 attempt_tallies = Table(
     "attempt_tallies",
     metadata,
     Column("batch_id", Text, primary_key=True),
     Column("day", Text, primary_key=True, comment="UTC, YYYY-MM-DD"),
     Column("model", Text, primary_key=True),
+    # ALL_TAGS. Before there were tag_tallies each set had rows of its own; they still count, here and by tag.
     Column("tag_set", BigInteger, primary_key=True, autoincrement=False),
     Column("outcome", Text, primary_key=True),
+    _amount("attempts"),
+    _amount("images"),
+    _amount("charged_nano"),
+    _amount("possible_nano"),
+    _amount("unpriced"),
+)
+
+tag_tallies = Table(
+    "tag_tallies",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("day", Text, primary_key=True, comment="UTC, YYYY-MM-DD"),
+    Column("tag_set", BigInteger, primary_key=True, autoincrement=False),
     _amount("attempts"),
     _amount("images"),
     _amount("charged_nano"),
@@ -338,6 +356,8 @@ progress = Table(
     Column("minute", BigInteger, primary_key=True, autoincrement=False, comment="minutes since 1970 UTC"),
     _amount("jobs_ended"),
     _amount("images"),
+    # Serves `status` of all batches: the rate is that of the last minutes.
+    Index("ix_progress_minute", "minute"),
 )
 
 duties = Table(
@@ -390,4 +410,21 @@ idempotency_keys = Table(
     Column("fingerprint", Text, nullable=False, comment="sha256 of the request it came with first"),
     Column("batch_id", Text, ForeignKey("batches.id"), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+
+selections = Table(
+    "selections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("batch_id", Text, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("filter", Text, nullable=False, comment="JSON: state, cause, model"),
+    Column("upper_row", BigInteger, nullable=False, comment="jobs behind it do not belong to it"),
+    Column("jobs", BigInteger, nullable=False),
+    Column("worst_nano", BigInteger, nullable=False, comment="sum of the jobs' ceilings"),
+    Column("held", BigInteger, nullable=False, comment="of the jobs, those maybe paid for already"),
+    Column("sample", Text, nullable=False, comment="JSON: the first custom_ids"),
+    Column("digest", Text, nullable=False, comment="sha256 over row, state and attempts of each job"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, comment="NULL: not yet sent"),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from jobs.ledger import clock, control, figures, limits, listing, overview, schema, waiting
 from jobs.ledger.engine import Ledger
@@ -26,6 +26,7 @@ from tests.integration.ledgers import (
     change,
     errored,
     image_lost,
+    job_row,
     let_lease_run_out,
     live_worker,
     make_due,
@@ -145,11 +146,27 @@ def test_a_doubt_resolved_leaves_the_day_and_the_outcome_it_stood_under(ledger: 
     change(ledger, schema.attempts, ended_at=schema.attempts.c.ended_at - yesterday)
     with ledger.read() as tx:
         day = clock.utc_day(tx.execute(select(schema.attempts.c.ended_at)).scalar_one())
-    change(ledger, schema.attempt_tallies, day=day)
+    for table in (schema.attempt_tallies, schema.tag_tallies):
+        change(ledger, table, day=day)
     assert [group.key for group in groups(ledger, "day")] == [day]
     book(ledger, succeeded(one))
     assert [(group.key, group.charged_nano) for group in groups(ledger, "outcome")] == [("succeeded", PRICE)]
     assert [group.key for group in groups(ledger, "day")] != [day]
+
+
+def test_tallies_that_an_older_version_kept_by_tag_go_on_counting(ledger: Ledger) -> None:
+    """The totals are recounted when the test ends."""
+    batch = open_batch(ledger, [new_job(1, tags={"season": "winter"}), new_job(2, tags={"season": "spring"})])
+    doubt = admit_one(ledger, batch).attempt_id
+    book(ledger, unknown(doubt))
+    change(ledger, schema.attempt_tallies, tag_set=job_row(ledger, batch).tag_set)
+    ledger.write(lambda tx: tx.execute(delete(schema.tag_tallies)))
+    for by in ("outcome", "tag:season"):
+        assert groups(ledger, by) == counted(ledger, KEYS[by])
+    book(ledger, succeeded(doubt), succeeded(admit_one(ledger, batch).attempt_id))
+    for by in ("outcome", "tag:season"):
+        assert groups(ledger, by) == counted(ledger, KEYS[by])
+    assert len(groups(ledger, "tag:season")) == 2
 
 
 def test_a_standing_equals_a_count_of_the_rows(ledger: Ledger) -> None:

@@ -47,6 +47,11 @@ WRONG: list[tuple[Any, str, str]] = [
     (schema.attempt_tallies, "charged_nano", "attempts b_"),
     (schema.attempt_tallies, "possible_nano", "attempts b_"),
     (schema.attempt_tallies, "unpriced", "attempts b_"),
+    (schema.tag_tallies, "attempts", "attempts by tag b_"),
+    (schema.tag_tallies, "images", "attempts by tag b_"),
+    (schema.tag_tallies, "charged_nano", "attempts by tag b_"),
+    (schema.tag_tallies, "possible_nano", "attempts by tag b_"),
+    (schema.tag_tallies, "unpriced", "attempts by tag b_"),
     (schema.charge_tallies, "charges", "charges b_"),
     (schema.charge_tallies, "quantity", "charges b_"),
     (schema.charge_tallies, "amount_nano", "charges b_"),
@@ -86,9 +91,9 @@ def test_a_wrong_sum_of_a_shared_budget_is_named(ledger: Ledger, column: str) ->
         change(ledger, table, table.c.scope == scope, **{column: table.c[column] - 1})
 
 
-def test_a_total_under_a_wrong_day_is_named(ledger: Ledger) -> None:
+@pytest.mark.parametrize("table", [schema.attempt_tallies, schema.tag_tallies], ids=lambda table: str(table.name))
+def test_a_total_under_a_wrong_day_is_named(ledger: Ledger, table: Any) -> None:
     used_ledger(ledger)
-    table = schema.attempt_tallies
     with ledger.read() as tx:
         (today,) = set(tx.execute(select(table.c.day)).scalars())
     change(ledger, table, day="1999-12-31")
