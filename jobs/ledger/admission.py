@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from jobs.ids import new_attempt_id
 from jobs.ledger import clock
 from jobs.ledger.budgets import Budget, Scope
 from jobs.ledger.due import lock_due, next_due_at, queued_models
-from jobs.ledger.engine import AnyRow, upsert_adding
+from jobs.ledger.engine import AnyRow, find_by_key
 from jobs.ledger.funds import Funds, hold
 from jobs.ledger.limits import lock_limits, read_pause, save_limits
 from jobs.ledger.schema import attempts, batches, job_tallies, jobs, workers
+from jobs.ledger.sets import among, insert_rows, upsert_adding
 from jobs.pacing import Caps, in_step, take, wait_ms, with_caps, without_caps
 from jobs.states import BatchState, JobState
 
@@ -89,6 +90,7 @@ class Claimer:
 
 def admit(tx: Connection, claimer: Claimer, batch_id: str, most: int) -> Admission:
     """Admit at most `most` due jobs of the batch. Raises WorkerFenced when the worker may not."""
+    find_by_key(tx)
     _require_live(tx, claimer.worker_id)
     closed = _batch_wait(tx, batch_id) or _endpoint_wait(tx, claimer.endpoint)
     if closed:
@@ -227,7 +229,7 @@ def _open_attempts(
         return []
     admitted = [_admitted(batch_id, job, now, now + claimer.deadline_ms) for job in claimed]
     _start(tx, batch_id, [job.row for job in claimed], now)
-    tx.execute(insert(attempts), [_attempt_row(claimer, one) for one in admitted])
+    insert_rows(tx, attempts, [_attempt_row(claimer, one) for one in admitted])
     moved: dict[str, int] = {}
     for one in admitted:
         moved[one.model] = moved.get(one.model, 0) + 1
@@ -245,15 +247,7 @@ def _open_attempts(
 
 def _start(tx: Connection, batch_id: str, rows: list[int], now: int) -> None:
     """queued -> running. Guarded by the claim: the rows are locked and were read as queued in this transaction."""
-    tx.execute(
-        update(jobs)
-        .where(jobs.c.batch_id == batch_id, jobs.c.row.in_(rows))
-        .values(
-            state=JobState.RUNNING.value,
-            attempts=jobs.c.attempts + 1,
-            first_admitted_at=func.coalesce(jobs.c.first_admitted_at, now),
-        )
-    )
+    tx.execute(_START, {"batch": batch_id, "rows": rows, "now": now})
 
 
 def _admitted(batch_id: str, job: AnyRow, now: int, deadline_at: int) -> Admitted:
@@ -296,3 +290,14 @@ def _most_telling(waits: Sequence[Wait]) -> Wait | None:
         return wait.for_ms is None, wait.for_ms or 0, wait.reason != "budget", wait.reason == "done"
 
     return min(waits, key=rank, default=None)
+
+
+_START = (
+    update(jobs)
+    .where(jobs.c.batch_id == bindparam("batch"), among(jobs.c.row, "rows"))
+    .values(
+        state=JobState.RUNNING.value,
+        attempts=jobs.c.attempts + 1,
+        first_admitted_at=func.coalesce(jobs.c.first_admitted_at, bindparam("now")),
+    )
+)

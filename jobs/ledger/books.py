@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Boolean, Connection, Table, bindparam, case, insert, update
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, Table, Text, case, update
 
 from jobs.ledger import clock, funds
 from jobs.ledger.endings import Booked, Change, Ending, StoredImage
-from jobs.ledger.engine import AnyRow, upsert_adding
+from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import (
-    ALL_TAGS,
     attempt_tallies,
     attempts,
     charge_tallies,
@@ -22,8 +21,8 @@ from jobs.ledger.schema import (
     job_tallies,
     jobs,
     progress,
-    tag_tallies,
 )
+from jobs.ledger.sets import EachRow, insert_rows, types_of, upsert_adding
 from jobs.money import Charge, Meter
 from jobs.states import UNFINISHED, JobState, Outcome
 
@@ -53,7 +52,6 @@ class Books:
         self._money: Sums = {}
         self._job_tallies: Sums = {}
         self._attempt_tallies: Sums = {}
-        self._tag_tallies: Sums = {}
         self._charge_tallies: Sums = {}
         self._progress: Sums = {}
 
@@ -81,27 +79,31 @@ class Books:
 
     def _post_attempt(self, row: AnyRow, ending: Ending, change: Change) -> None:
         """Columns: attempts, images, charged_nano, possible_nano, unpriced."""
+        key = (row.batch_id, self.today, row.model, row.tag_set, ending.outcome.value)
         unpriced = int(ending.cost is not None and change.charged_nano is None)
-        numbers = (1, len(ending.images), change.charged_nano or 0, change.possible_nano, unpriced)
-        self._tally(row, self.today, ending.outcome.value, numbers)
+        _add(
+            self._attempt_tallies,
+            key,
+            1,
+            len(ending.images),
+            change.charged_nano or 0,
+            change.possible_nano,
+            unpriced,
+        )
         if row.outcome:  # a doubt, resolved or not: it leaves the day and outcome it stood under
-            doubt = (-1, 0, -(row.charged_nano or 0), -row.possible_nano, 0)
-            self._tally(row, clock.utc_day(row.ended_at), row.outcome, doubt)
-
-    def _tally(self, row: AnyRow, day: str, outcome: str, numbers: Sequence[int]) -> None:
-        _add(self._attempt_tallies, (row.batch_id, day, row.model, ALL_TAGS, outcome), *numbers)
-        _add(self._tag_tallies, (row.batch_id, day, row.tag_set), *numbers)
+            doubt = (row.batch_id, clock.utc_day(row.ended_at), row.model, row.tag_set, row.outcome)
+            _add(self._attempt_tallies, doubt, -1, 0, -(row.charged_nano or 0), -row.possible_nano, 0)
 
     def _post_charge(self, row: AnyRow, ending: Ending, charge: Charge, number: int) -> None:
         """Columns of the tally: charges, quantity, amount_nano, unpriced."""
         self.charges.append(_charge_values(row, ending, charge, number, self.now))
-        key = (row.batch_id, self.today, row.model, ALL_TAGS, ending.outcome.value, charge.meter.value)
+        key = (row.batch_id, self.today, row.model, row.tag_set, ending.outcome.value, charge.meter.value)
         unpriced = int(charge.amount_nano is None)
         _add(self._charge_tallies, key, 1, charge.quantity, charge.amount_nano or 0, unpriced)
 
     def _move_charge(self, row: AnyRow, outcome: Outcome, charge: AnyRow) -> None:
         """A charge is tallied under the outcome of its attempt, which changes from what was resolved."""
-        where = (row.batch_id, clock.utc_day(charge.charged_at), row.model, ALL_TAGS)
+        where = (row.batch_id, clock.utc_day(charge.charged_at), row.model, row.tag_set)
         numbers = (1, charge.quantity, charge.amount_nano, 0)
         _add(self._charge_tallies, (*where, row.outcome, charge.meter), *(-number for number in numbers))
         _add(self._charge_tallies, (*where, outcome.value, charge.meter), *numbers)
@@ -119,18 +121,16 @@ class Books:
     def write(self, tx: Connection) -> None:
         if not self.attempts:
             return
-        tx.execute(_END_ATTEMPT, self.attempts)
-        tx.execute(_MOVE_JOB, self.jobs)
-        for table, rows in ((images, self.images), (charges, self.charges)):
-            if rows:
-                tx.execute(insert(table), rows)
+        _END_ATTEMPT.run(tx, self.attempts)
+        _MOVE_JOB.run(tx, self.jobs)
+        insert_rows(tx, images, self.images)
+        insert_rows(tx, charges, self.charges)
         funds.move(tx, self._money)
         self._write_tallies(tx)
 
     def _write_tallies(self, tx: Connection) -> None:
         upsert_adding(tx, job_tallies, _rows(job_tallies, self._job_tallies))
         upsert_adding(tx, attempt_tallies, _rows(attempt_tallies, self._attempt_tallies))
-        upsert_adding(tx, tag_tallies, _rows(tag_tallies, self._tag_tallies))
         upsert_adding(tx, charge_tallies, _rows(charge_tallies, self._charge_tallies))
         upsert_adding(tx, progress, _rows(progress, self._progress))
 
@@ -145,7 +145,7 @@ def _rows(table: Table, sums: Sums) -> list[dict[str, Any]]:
 def _attempt_values(row: AnyRow, ending: Ending, change: Change, now: int) -> dict[str, Any]:
     usage = ending.usage
     return {
-        "a": row.id,
+        "attempt": row.id,
         "outcome": ending.outcome.value,
         "ended_at": now,
         "http_status": ending.http_status,
@@ -175,8 +175,8 @@ def _token_columns(ending: Ending) -> dict[str, int | None]:
 
 def _job_values(row: AnyRow, ending: Ending, change: Change, now: int) -> dict[str, Any]:
     return {
-        "b": row.batch_id,
-        "r": row.row,
+        "batch": row.batch_id,
+        "manifest_row": row.row,
         "state": change.state.value,
         "due_at": now + change.due_in_ms,
         "counted": change.counted,
@@ -231,30 +231,34 @@ def _image_values(row: AnyRow, ending: Ending, change: Change, image: StoredImag
     }
 
 
-def _set(table: Table, *names: str) -> dict[str, Any]:
-    return {name: bindparam(name, type_=table.c[name].type) for name in names}
-
-
 # The guards of these statements are settlement's locks and reads, in the same transaction.
-_END_ATTEMPT = (
-    update(attempts)
-    .where(attempts.c.id == bindparam("a"))
-    .values(
-        **_set(attempts, "outcome", "ended_at", "http_status", "request_id", "error_kind", "error_message"),
-        **_set(attempts, "usage", "text_in", "image_in", "text_out", "image_out", "facts", "duration_ms"),
-        **_set(attempts, "charged_nano", "possible_nano", "priced_by", "price_book"),
-    )
+_ENDED = types_of(
+    attempts,
+    *("outcome", "ended_at", "http_status", "request_id", "error_kind", "error_message"),
+    *("usage", "text_in", "image_in", "text_out", "image_out", "facts", "duration_ms"),
+    *("charged_nano", "possible_nano", "priced_by", "price_book"),
+)
+_END_ATTEMPT = EachRow(
+    {"attempt": Text(), **_ENDED},
+    lambda given: (
+        update(attempts).where(attempts.c.id == given["attempt"]).values({name: given[name] for name in _ENDED})
+    ),
 )
 
-_MOVE_JOB = (
-    update(jobs)
-    .where(jobs.c.batch_id == bindparam("b"), jobs.c.row == bindparam("r"))
-    .values(
-        **_set(jobs, "state", "due_at", "counted", "unknowns", "error_kind", "error_message"),
-        key_number=jobs.c.key_number + bindparam("d_key"),
-        first_admitted_at=case((bindparam("fresh", type_=Boolean), None), else_=jobs.c.first_admitted_at),
-        images=jobs.c.images + bindparam("d_images"),
-        charged_nano=jobs.c.charged_nano + bindparam("d_charged"),
-        possible_nano=jobs.c.possible_nano + bindparam("d_possible"),
-    )
+_MOVED = types_of(jobs, "state", "due_at", "counted", "unknowns", "error_kind", "error_message")
+_CHANGED = {"d_key": Integer(), "d_images": Integer(), "d_charged": BigInteger(), "d_possible": BigInteger()}
+_MOVE_JOB = EachRow(
+    {"batch": Text(), "manifest_row": BigInteger(), **_MOVED, **_CHANGED, "fresh": Boolean()},
+    lambda given: (
+        update(jobs)
+        .where(jobs.c.batch_id == given["batch"], jobs.c.row == given["manifest_row"])
+        .values(
+            **{name: given[name] for name in _MOVED},
+            key_number=jobs.c.key_number + given["d_key"],
+            first_admitted_at=case((given["fresh"], None), else_=jobs.c.first_admitted_at),
+            images=jobs.c.images + given["d_images"],
+            charged_nano=jobs.c.charged_nano + given["d_charged"],
+            possible_nano=jobs.c.possible_nano + given["d_possible"],
+        )
+    ),
 )

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, case, func, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.budgets import Scope, set_cap
-from jobs.ledger.engine import upsert_adding
 from jobs.ledger.schema import batches, budgets, job_tallies, jobs
+from jobs.ledger.sets import upsert_adding
 from jobs.ledger.settlement import close_finished
 from jobs.states import BatchState, JobState
 

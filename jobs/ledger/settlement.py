@@ -9,13 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.books import Books
 from jobs.ledger.endings import AttemptFacts, Booked, Ending, JobFacts, RetryDecision, as_charged, resolve
-from jobs.ledger.engine import AnyRow
+from jobs.ledger.engine import AnyRow, find_by_key
 from jobs.ledger.schema import attempts, batches, budgets, charges, job_tallies, jobs
+from jobs.ledger.sets import among
 from jobs.states import RESOLVED, UNFINISHED, BatchState, JobState, Outcome
 
 
@@ -33,6 +34,7 @@ class Settled:
 
 def settle(tx: Connection, endings: Sequence[Ending], retry: RetryDecision) -> Settled:
     """Book the endings. Those of attempts that are settled already, or strangers, are passed over."""
+    find_by_key(tx)
     written: list[Books] = []
     strangers: list[str] = []
     left = list(endings)
@@ -85,48 +87,9 @@ def _settle_each_job_once(
 def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
     """Attempts with their jobs and their batch's policy, locked in one order. Batches come first: a cancel is then
     before or after this settlement, and two settlements that may both close a batch never wait in a circle."""
-    theirs = select(attempts.c.batch_id).where(attempts.c.id.in_(attempt_ids))
-    held = select(batches.c.id).where(batches.c.id.in_(theirs)).order_by(batches.c.id)
-    tx.execute(held.with_for_update(key_share=True))
-    statement = (
-        select(
-            attempts.c.id,
-            attempts.c.batch_id,
-            attempts.c.row,
-            attempts.c.number,
-            attempts.c.outcome,
-            attempts.c.admitted_at,
-            attempts.c.ended_at,
-            attempts.c.ceiling_nano,
-            attempts.c.charged_nano,
-            attempts.c.possible_nano,
-            attempts.c.endpoint,
-            attempts.c.model,
-            jobs.c.state,
-            jobs.c.attempts,
-            jobs.c.counted,
-            jobs.c.unknowns,
-            jobs.c.images,
-            jobs.c.possible_nano.label("job_possible_nano"),
-            jobs.c.first_admitted_at,
-            jobs.c.tag_set,
-            jobs.c.error_kind,
-            jobs.c.error_message,
-            batches.c.state.label("batch_state"),
-            batches.c.max_attempts,
-            batches.c.retry_unknown,
-            batches.c.time_limit_s,
-            batches.c.max_possible_nano,
-            budgets.c.possible_nano.label("batch_possible_nano"),
-        )
-        .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
-        .join(batches, batches.c.id == attempts.c.batch_id)
-        .join(budgets, (budgets.c.scope == "batch") & (budgets.c.key == attempts.c.batch_id))
-        .where(attempts.c.id.in_(attempt_ids))
-        .order_by(attempts.c.batch_id, attempts.c.row, attempts.c.number)
-        .with_for_update(of=[attempts, jobs])
-    )
-    return tx.execute(statement).all()
+    ids = {"ids": attempt_ids}
+    tx.execute(_HOLD_BATCHES, ids)
+    return tx.execute(_LOCK, ids).all()
 
 
 def _attempt_facts(row: AnyRow) -> AttemptFacts:
@@ -174,15 +137,64 @@ def _open_done(tx: Connection, batch_ids: Sequence[str]) -> None:
 
 def close_finished(tx: Connection, batch_ids: Sequence[str]) -> tuple[str, ...]:
     """Move the open batches among `batch_ids` that have nothing queued or running to done."""
-    unfinished = (
-        select(func.coalesce(func.sum(job_tallies.c.jobs), 0))
-        .where(job_tallies.c.batch_id == batches.c.id, job_tallies.c.state.in_(sorted(UNFINISHED)))
-        .scalar_subquery()
+    closed = tx.execute(_CLOSE_FINISHED, {"batches": batch_ids, "now": clock.now(tx)})
+    return tuple(closed.scalars().all())
+
+
+# Built once: every settlement runs them.
+_THESE = among(attempts.c.id, "ids")
+_HOLD_BATCHES = (
+    select(batches.c.id)
+    .where(batches.c.id.in_(select(attempts.c.batch_id).where(_THESE)))
+    .order_by(batches.c.id)
+    .with_for_update(key_share=True)
+)
+_LOCK = (
+    select(
+        attempts.c.id,
+        attempts.c.batch_id,
+        attempts.c.row,
+        attempts.c.number,
+        attempts.c.outcome,
+        attempts.c.admitted_at,
+        attempts.c.ended_at,
+        attempts.c.ceiling_nano,
+        attempts.c.charged_nano,
+        attempts.c.possible_nano,
+        attempts.c.endpoint,
+        attempts.c.model,
+        jobs.c.state,
+        jobs.c.attempts,
+        jobs.c.counted,
+        jobs.c.unknowns,
+        jobs.c.images,
+        jobs.c.possible_nano.label("job_possible_nano"),
+        jobs.c.first_admitted_at,
+        jobs.c.tag_set,
+        jobs.c.error_kind,
+        jobs.c.error_message,
+        batches.c.state.label("batch_state"),
+        batches.c.max_attempts,
+        batches.c.retry_unknown,
+        batches.c.time_limit_s,
+        batches.c.max_possible_nano,
+        budgets.c.possible_nano.label("batch_possible_nano"),
     )
-    statement = (
-        update(batches)
-        .where(batches.c.id.in_(batch_ids), batches.c.state == BatchState.OPEN, unfinished == 0)
-        .values(state=BatchState.DONE.value, ended_at=clock.now(tx))
-        .returning(batches.c.id)
-    )
-    return tuple(tx.execute(statement).scalars().all())
+    .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
+    .join(batches, batches.c.id == attempts.c.batch_id)
+    .join(budgets, (budgets.c.scope == "batch") & (budgets.c.key == attempts.c.batch_id))
+    .where(_THESE)
+    .order_by(attempts.c.batch_id, attempts.c.row, attempts.c.number)
+    .with_for_update(of=[attempts, jobs])
+)
+_UNFINISHED_JOBS = (
+    select(func.coalesce(func.sum(job_tallies.c.jobs), 0))
+    .where(job_tallies.c.batch_id == batches.c.id, job_tallies.c.state.in_(sorted(UNFINISHED)))
+    .scalar_subquery()
+)
+_CLOSE_FINISHED = (
+    update(batches)
+    .where(among(batches.c.id, "batches"), batches.c.state == BatchState.OPEN, _UNFINISHED_JOBS == 0)
+    .values(state=BatchState.DONE.value, ended_at=bindparam("now"))
+    .returning(batches.c.id)
+)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select, text, update
 
 from jobs.errors import Conflict, LedgerAway, LedgerError, UsageError
 from jobs.ledger import clock, durability, schema
-from jobs.ledger.engine import Ledger, insert_missing, upsert_adding
+from jobs.ledger.engine import Ledger, insert_missing
+from jobs.ledger.sets import upsert_adding
 from tests.integration.ledgers import all_at_once, job_row, open_batch, states
 
 TALLY = {"batch_id": "b_1", "model": "m", "state": "queued"}
