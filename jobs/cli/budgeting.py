@@ -35,8 +35,8 @@ def set_(scope: str, usd: int | str, as_json: bool) -> None:
     """Cap what calls may cost. SCOPE is overall, month, day, tag:KEY=VALUE, or a BATCH. The cap of a month or day
     holds for each from now on; a call counts on the UTC day of its admission, and must fit into every budget that
     covers it. A cap below what is used takes nothing back: it stops new calls."""
-    from jobs.ledger.acts import Act, recorded
-    from jobs.ledger.budgets import read_budget, set_cap
+    from jobs import decide
+    from jobs.ledger.budgets import read_budget
     from jobs.ledger.figures import standing
     from jobs.report.budgets import budget_json
 
@@ -45,8 +45,7 @@ def set_(scope: str, usd: int | str, as_json: bool) -> None:
     with open_ledger(settings) as ledger:
         kind, key = _named(ledger, scope)
         what = {"scope": kind.value, "key": key, "cap_nanodollars": cap_nano}
-        act = Act(who(settings), "budget set", key if kind == "batch" else None, what)
-        ledger.write(recorded, act, set_cap, kind, key, cap_nano)
+        decide.set_budget(ledger, who(settings), kind, key, cap_nano)
         with ledger.read() as tx:
             found = read_budget(tx, kind, key)
             paused = kind == "batch" and standing(tx, key).at_budget

@@ -1,6 +1,5 @@
 """`imagemill retry`, `pause`, `resume`, `cancel`: what a person decides about a batch. Counts are shown first."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -56,14 +55,12 @@ def retry(batch: str, failed: bool, held: bool, refused: bool, dry_run: bool, ye
 @json_option
 def pause(batch: str, reason: str, as_json: bool) -> None:
     """Admit nothing more of the batch; calls in flight end and are kept."""
-    from jobs.ledger import control
-    from jobs.ledger.acts import Act, recorded
+    from jobs import decide
 
     settings = read_settings()
     with open_ledger(settings) as ledger:
         batch_id = the_batch(ledger, batch)
-        act = Act(who(settings), "pause", batch_id, {"reason": reason})
-        moved = ledger.write(recorded, act, control.pause, batch_id, reason)
+        moved = decide.pause(ledger, who(settings), batch_id, reason)
         stands = _standing(ledger, batch_id)
     words = (
         f"{batch_id} is paused; go on: imagemill resume {batch_id}" if moved else f"{batch_id} is {stands.state}"
@@ -80,9 +77,7 @@ def pause(batch: str, reason: str, as_json: bool) -> None:
 def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
     """Go on: with a batch that was paused, and in any case with an endpoint that account trouble had stopped.
     --budget sets the batch's wall anew."""
-    from jobs.ledger import control
-    from jobs.ledger.acts import Act, recorded
-    from jobs.ledger.limits import resume_endpoints
+    from jobs import decide
     from jobs.report.words import counted
 
     if budget is not None and batch is None:
@@ -90,8 +85,7 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
     settings = read_settings()
     with open_ledger(settings) as ledger:
         batch_id = the_batch(ledger, batch) if batch else None
-        act = Act(who(settings), "resume", batch_id)
-        lifted = ledger.write(recorded, Act(act.who, "resume", None, {"of": "endpoint"}), resume_endpoints)
+        lifted = decide.resume_all_endpoints(ledger, who(settings))
         for one in lifted:
             model = f" for {one.model}" if one.model else ""
             say(f"endpoint{model} goes on after: {one.kind}: {one.message}")
@@ -100,10 +94,7 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
                 as_json, {"endpoint_pauses_lifted": len(lifted)}, f"{counted(len(lifted), 'endpoint pause')} lifted"
             )
             return
-        if budget is not None:
-            raised = replace(act, what={"budget_nanodollars": budget})
-            ledger.write(recorded, raised, control.set_budget, batch_id, budget)
-        moved = ledger.write(recorded, act, control.resume, batch_id)
+        moved = decide.resume(ledger, who(settings), batch_id, budget)
         stands = _standing(ledger, batch_id)
     facts = {"batch": batch_id, "moved": moved, "state": stands.state, "endpoint_pauses_lifted": len(lifted)}
     _answer(as_json, facts, f"{batch_id} is {stands.state}")
@@ -120,13 +111,11 @@ def resume(batch: str | None, budget: int | None, as_json: bool) -> None:
 @json_option
 def cancel(batch: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Drop what is queued. Calls in flight end, and their images and costs are kept."""
-    from jobs.ledger import control
-    from jobs.ledger.acts import Act, recorded
+    from jobs import decide
 
     settings = read_settings()
     with open_ledger(settings) as ledger:
         batch_id = the_batch(ledger, batch)
-        act = Act(who(settings), "cancel", batch_id)
         stands = _standing(ledger, batch_id)
         queued, running = stands.jobs["queued"], stands.jobs["running"]
         what = f"cancel {queued} queued jobs of {batch_id}; {running} in flight end by themselves"
@@ -134,7 +123,7 @@ def cancel(batch: str, dry_run: bool, yes: bool, as_json: bool) -> None:
             say(what)
         else:
             confirm(what, jobs=queued, worst_nano=0, yes=yes)
-        moved = 0 if dry_run else ledger.write(recorded, act, control.cancel, batch_id)
+        moved = 0 if dry_run else decide.cancel(ledger, who(settings), batch_id)
         state = _standing(ledger, batch_id).state
     _answer(
         as_json,
@@ -147,12 +136,11 @@ def _retry(
     ledger: "Ledger", batch_id: str, states: list[JobState], operator: str, *, dry_run: bool, yes: bool
 ) -> int:
     """Say what it may cost, ask, move; returns the number of jobs queued (or that would be)."""
-    from jobs.ledger import control
-    from jobs.ledger.acts import Act, recorded
+    from jobs import decide
     from jobs.report.words import counted, usd
 
-    with ledger.read() as tx:
-        number, worst_nano = control.worst_case(tx, batch_id, states)
+    chosen = decide.Chosen(states)
+    number, worst_nano = decide.worst_case(ledger, batch_id, chosen)
     words = ", ".join(state.value for state in states)
     what = f"send {counted(number, 'job')} ({words}) of {batch_id} again, at worst {usd(worst_nano)}"
     if JobState.HELD in states:
@@ -161,8 +149,7 @@ def _retry(
     if dry_run or not number:
         return number
     confirm(what, jobs=number, worst_nano=worst_nano, yes=yes)
-    facts = {"states": [state.value for state in states], "worst_case_nanodollars": worst_nano}
-    return ledger.write(recorded, Act(operator, "retry", batch_id, facts), control.retry, batch_id, states)
+    return decide.retry(ledger, operator, batch_id, chosen, worst_nano)
 
 
 def _choices(ledger: "Ledger", batch_id: str) -> str:

@@ -15,7 +15,6 @@ from jobs.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.ledger.engine import Ledger
-    from jobs.report.causes import Cause
     from jobs.report.costs import CostReport
 
 _KEYS = ("day", "model", "batch", "outcome", "meter")
@@ -111,11 +110,12 @@ def report(
 @json_option
 def failures(batch: str, as_json: bool) -> None:
     """Failed, refused and held jobs by cause: how many, an example, and what to do about it."""
-    from jobs.report.causes import cause_json, causes_table
+    from jobs.report.causes import cause_json, causes_table, read_causes
 
     with reading() as ledger:
         batch_id = the_batch(ledger, batch)
-        causes = _causes(ledger, batch_id)
+        with ledger.read() as tx:
+            causes = read_causes(tx, batch_id)
     if as_json:
         show_json({"batch": batch_id, "causes": [cause_json(cause) for cause in causes]})
     elif causes:
@@ -173,18 +173,3 @@ def _sheet(ledger: "Ledger", batch_id: str | None, output: Path | None, limit: i
             file.writelines(pages)
         partial.replace(output)
     say(f"written: {output}")
-
-
-def _causes(ledger: "Ledger", batch_id: str) -> list["Cause"]:
-    from jobs.ledger.figures import causes, job_message
-    from jobs.report.causes import Cause, advice
-
-    with ledger.read() as tx:
-        found = []
-        for row in causes(tx, batch_id):
-            custom_id, message = job_message(tx, batch_id, row.row)
-            told = advice(batch_id, row.state, row.error_kind)
-            possible = int(row.possible_nano or 0)
-            kind = row.error_kind or "not known"
-            found.append(Cause(row.state, kind, row.jobs, possible, custom_id, message or "", told))
-    return found

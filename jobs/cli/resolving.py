@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -88,17 +88,6 @@ def resolve(
     return code
 
 
-def resolved_json(done: "Resolved", *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "attempts": done.attempts,
-        "billed_nanodollars": done.billed_nano,
-        "freed_nanodollars": done.freed_nano,
-        "jobs_failed": done.jobs_failed,
-        "jobs_queued": sum((done.queued or {}).values()),
-        "dry_run": dry_run,
-    }
-
-
 def _require_one_way(
     attempts: Sequence[str],
     batch: str | None,
@@ -169,11 +158,12 @@ def _by_hand(
 ) -> dict[str, int]:
     """Say what it does to money and jobs, ask, do it; returns {batch: jobs queued again}."""
     from jobs.ledger import resolving
+    from jobs.report.doubts import resolved_json, would_resolve
 
     what, worst_nano = _words(doubts, amounts, again=again) if doubts else ("no call is in doubt", 0)
     _require_resolvable(ledger, doubts, amounts)
     say(what)
-    done = _would_do(doubts, amounts)
+    done = would_resolve(doubts, amounts)
     if doubts and not dry_run:
         confirm(what, jobs=len(doubts), worst_nano=worst_nano, yes=yes)
         done = ledger.write(resolving.resolve_named, amounts, act, again=again)
@@ -212,14 +202,6 @@ def _require_resolvable(ledger: "Ledger", doubts: "list[Doubt]", amounts: dict[s
     told = list(resolving.complaints(doubts, now, freeing=None in amounts.values()))
     if told:
         raise UsageError(resolving.refusal(told))
-
-
-def _would_do(doubts: "list[Doubt]", amounts: dict[str, int | None]) -> "Resolved":
-    from jobs.ledger.resolving import Resolved
-
-    billed_nano = sum(amount or 0 for amount in amounts.values())
-    freed_nano = sum(one.ceiling_nano for one in doubts if amounts[one.attempt_id] is None)
-    return Resolved(len(doubts), billed_nano, freed_nano)
 
 
 def _done_words(done: "Resolved") -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.budgets import Scope, set_cap
@@ -26,7 +26,7 @@ def resume(tx: Connection, batch_id: str) -> bool:
 
 def stop_at_budget(tx: Connection, batch_id: str) -> bool:
     """open -> paused (budget), once no call in flight can free any of the budget any more."""
-    _lock_batch(tx, batch_id)
+    lock_batch(tx, batch_id)
     in_flight = select(budgets.c.reserved_nano).where(budgets.c.scope == "batch", budgets.c.key == batch_id)
     if tx.execute(in_flight.with_for_update()).scalar_one() > 0:
         return False
@@ -46,13 +46,14 @@ def cancel(tx: Connection, batch_id: str) -> int:
     return _move_jobs(tx, batch_id, [JobState.QUEUED], JobState.CANCELLED)
 
 
-def retry(tx: Connection, batch_id: str, states: Sequence[JobState]) -> int:
-    """Queue jobs in these states again, with fresh limits of attempts and time; opens a batch that was done.
+def retry(tx: Connection, batch_id: str, states: Sequence[JobState], *narrowed: ColumnElement[bool]) -> int:
+    """Queue jobs in these states that fit what narrows them again, with fresh limits of attempts and time; opens a
+    batch that was done.
 
     A held job keeps its Idempotency-Key, since its last attempt was not answered for certain.
     """
-    _lock_batch(tx, batch_id)
-    moved = _move_jobs(tx, batch_id, states, JobState.QUEUED)
+    lock_batch(tx, batch_id)
+    moved = _move_jobs(tx, batch_id, states, JobState.QUEUED, *narrowed)
     if moved:
         opened = {"state": BatchState.OPEN.value, "ended_at": None}
         done = (batches.c.id == batch_id, batches.c.state.in_([BatchState.DONE, BatchState.CANCELLED]))
@@ -62,7 +63,7 @@ def retry(tx: Connection, batch_id: str, states: Sequence[JobState]) -> int:
 
 def hold(tx: Connection, batch_id: str, kind: str, message: str) -> int:
     """Hold every queued job of the batch for a person's word, with the reason; returns jobs moved."""
-    _lock_batch(tx, batch_id)
+    lock_batch(tx, batch_id)
     queued = (jobs.c.batch_id == batch_id, jobs.c.state == JobState.QUEUED)
     tx.execute(update(jobs).where(*queued).values(error_kind=kind, error_message=message))
     moved = _move_jobs(tx, batch_id, [JobState.QUEUED], JobState.HELD)
@@ -70,14 +71,23 @@ def hold(tx: Connection, batch_id: str, kind: str, message: str) -> int:
     return moved
 
 
-def worst_case(tx: Connection, batch_id: str, states: Sequence[JobState]) -> tuple[int, int]:
+def worst_case(
+    tx: Connection, batch_id: str, states: Sequence[JobState], *narrowed: ColumnElement[bool]
+) -> tuple[int, int]:
     """(jobs, ceiling in nano-dollars) that `retry` would queue."""
     statement = select(func.count(), func.coalesce(func.sum(jobs.c.ceiling_nano), 0))
-    count, ceiling = tx.execute(statement.where(jobs.c.batch_id == batch_id, jobs.c.state.in_(states))).one()
+    chosen = (jobs.c.batch_id == batch_id, jobs.c.state.in_(states), *narrowed)
+    count, ceiling = tx.execute(statement.where(*chosen)).one()
     return int(count), int(ceiling)
 
 
-def _lock_batch(tx: Connection, batch_id: str) -> None:
+def narrowed_to(error_kind: str | None, model: str | None) -> list[ColumnElement[bool]]:
+    """For `retry` and `worst_case`: of one cause or model, where they are named."""
+    named = [] if error_kind is None else [jobs.c.error_kind == error_kind]
+    return named if model is None else [*named, jobs.c.model == model]
+
+
+def lock_batch(tx: Connection, batch_id: str) -> None:
     """Wait until admissions and settlements of the batch under way have ended, and keep others out: each of
     them locks the batch first."""
     tx.execute(select(batches.c.id).where(batches.c.id == batch_id).with_for_update())
@@ -88,10 +98,12 @@ def _move(tx: Connection, batch_id: str, start: BatchState, **values: object) ->
     return tx.execute(statement.values(**values)).rowcount == 1
 
 
-def _move_jobs(tx: Connection, batch_id: str, starts: Sequence[JobState], end: JobState) -> int:
-    """Move every job of the batch that is in one of the states, and the tallies with them. The caller has locked
-    the batch, so that what is counted is what is moved."""
-    chosen = (jobs.c.batch_id == batch_id, jobs.c.state.in_(starts))
+def _move_jobs(
+    tx: Connection, batch_id: str, starts: Sequence[JobState], end: JobState, *narrowed: ColumnElement[bool]
+) -> int:
+    """Move every job of the batch in one of the states that fits what narrows them, and the tallies with them. The
+    caller has locked the batch, so that what is counted is what is moved."""
+    chosen = (jobs.c.batch_id == batch_id, jobs.c.state.in_(starts), *narrowed)
     # Counted first: the update cannot say from which state each row came.
     by = (jobs.c.model, jobs.c.state)
     statement = select(*by, func.count().label("jobs")).where(*chosen).group_by(*by)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.ledger.figures import causes, job_message
+from jobs.ledger.overview import Transaction
 from jobs.report.table import STATE_STYLES, Cell, Column, Table
 from jobs.report.words import usd
 
@@ -70,7 +72,18 @@ def advice(batch_id: str, state: str, kind: str | None) -> str:
     return _ADVICE.get(kind or "", _BY_STATE[state]).format(batch=batch_id)
 
 
-def causes_table(causes: Sequence[Cause]) -> Table:
+def read_causes(tx: Transaction, batch_id: str) -> list[Cause]:
+    """Failed, refused and held jobs of the batch by cause, the commonest first."""
+    found = []
+    for row in causes(tx, batch_id):
+        custom_id, message = job_message(tx, batch_id, row.row)
+        told = advice(batch_id, row.state, row.error_kind)
+        possible, kind = int(row.possible_nano or 0), row.error_kind or "not known"
+        found.append(Cause(row.state, kind, row.jobs, possible, custom_id, message or "", told))
+    return found
+
+
+def causes_table(found: Sequence[Cause]) -> Table:
     columns = (
         Column("jobs", number=True),
         Column("state"),
@@ -79,7 +92,7 @@ def causes_table(causes: Sequence[Cause]) -> Table:
         Column("what to do"),
     )
     rows: list[list[Cell]] = [
-        [cause.jobs, cause.state, cause.kind, _example(cause), cause.advice] for cause in causes
+        [cause.jobs, cause.state, cause.kind, _example(cause), cause.advice] for cause in found
     ]
     return Table(columns, rows, styles=STATE_STYLES)
 
