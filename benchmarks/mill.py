@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 
@@ -18,6 +19,7 @@ from benchmarks.services import program
 
 REQUEST = {"model": "gpt-image-1", "size": "1024x1024", "quality": "low"}
 COMMAND = (str(Path(sys.executable).with_name("imagemill")),)
+LIVE = "SELECT count(*) FROM workers WHERE ended_at IS NULL"
 ENDED = "SELECT coalesce(sum(jobs), 0)::bigint FROM job_tallies WHERE state IN ('succeeded', 'failed', 'held')"
 
 
@@ -36,15 +38,20 @@ class Mill:
             "IMAGEMILL_LOG_LEVEL": "error",
         }
         self.command("db", "upgrade")
-        self.sql = psycopg.connect(database_url, autocommit=True)
+        self.looks = 0
+        """Transactions of these questions, which are the benchmark's own."""
+        self._sql = psycopg.connect(database_url, autocommit=True)
 
     def close(self) -> None:
-        self.sql.close()
+        self._sql.close()
 
     def command(self, *words: str) -> str:
         """Run `imagemill ...`; its standard output. Raises SystemExit when it fails."""
         environment = os.environ | self._environment
-        done = subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True, check=False)
+        command = [*COMMAND, *words]
+        done = subprocess.run(
+            command, env=environment, cwd=self._folder, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise SystemExit(f"imagemill {words[0]} failed:\n{done.stderr}")
         return done.stdout
@@ -74,6 +81,14 @@ class Mill:
 
     def ended(self) -> int:
         """Jobs that have ended so far."""
-        row = self.sql.execute(ENDED).fetchone()
+        return self._count(ENDED)
+
+    def live_workers(self) -> int:
+        """Workers that have registered and not ended."""
+        return self._count(LIVE)
+
+    def _count(self, statement: LiteralString) -> int:
+        self.looks += 1
+        row = self._sql.execute(statement).fetchone()
         assert row is not None
         return int(row[0])

@@ -48,6 +48,17 @@ class BenchPostgres(PostgresServer):
         return [*super().command(), *options]
 
 
+class BenchRedis(RedisServer):
+    """The tests' private Redis with more of its options."""
+
+    def __init__(self, folder: Path, options: Sequence[str], *, appendonly: bool) -> None:
+        super().__init__(folder, appendonly=appendonly)
+        self._options = options
+
+    def command(self) -> list[str]:
+        return [*super().command(), *self._options]
+
+
 @contextmanager
 def postgres(**settings: str) -> Iterator[BenchPostgres]:
     """`new_database()` makes databases; `settings` are those of postgresql.conf."""
@@ -57,11 +68,12 @@ def postgres(**settings: str) -> Iterator[BenchPostgres]:
 
 
 @contextmanager
-def redis(*, appendonly: bool = True) -> Iterator[RedisServer]:
+def redis(*options: str, appendonly: bool = True) -> Iterator[RedisServer]:
+    """`options` as on the command line of redis-server."""
     prefix = "imagemill-redis-"
     with (
         tempfile.TemporaryDirectory(prefix=prefix) as folder,
-        RedisServer(Path(folder), appendonly=appendonly) as server,
+        BenchRedis(Path(folder), options, appendonly=appendonly) as server,
     ):
         yield server
 

@@ -16,20 +16,22 @@ LOOKS_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The state of a run at one moment; `cpu_s` by party."""
+    """The state of a run at one moment; `cpu_s` by party, `counted` by counter."""
 
     at_s: float
     done: int
     cpu_s: Mapping[str, float]
+    counted: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """What a run did in its steady state. `cpu_ms` is per job, by party."""
+    """What a run did in its steady state. `cpu_ms` by party and `counted` by counter are per job."""
 
     jobs: int
     seconds: float
     cpu_ms: Mapping[str, float]
+    counted: Mapping[str, float]
     rss_mb: float
     pss_mb: float
 
@@ -40,11 +42,17 @@ class Steady:
 
 class Run:
     """One run under observation. `parties` are process trees by name, the first of them the one whose memory is
-    watched; `done` counts ended jobs and costs next to nothing."""
+    watched; `done` counts ended jobs and costs next to nothing; `counters` only grow."""
 
-    def __init__(self, parties: Mapping[str, Sequence[int]], done: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        parties: Mapping[str, Sequence[int]],
+        done: Callable[[], int],
+        counters: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         self._parties = parties
         self._done = done
+        self._counters = counters
 
     def observe(self, jobs: int, in_flight: int, within_s: float) -> Steady:
         """Wait for the steady state and for its end. Raises SystemExit when it does not come in time."""
@@ -56,19 +64,21 @@ class Run:
         if done <= 0:
             raise SystemExit(f"{jobs} jobs are too few for {in_flight} in flight: there is no steady state")
         cpu_ms = {name: 1000 * (ended.cpu_s[name] - began.cpu_s[name]) / done for name in self._parties}
-        return Steady(done, ended.at_s - began.at_s, cpu_ms, memory.rss_mb, memory.pss_mb)
+        counted = {name: (ended.counted[name] - began.counted[name]) / done for name in ended.counted}
+        return Steady(done, ended.at_s - began.at_s, cpu_ms, counted, memory.rss_mb, memory.pss_mb)
 
     def read(self) -> Reading:
-        return Reading(time.monotonic(), self._done(), {name: cpu_s(pids) for name, pids in self._parties.items()})
+        cpu = {name: cpu_s(pids) for name, pids in self._parties.items()}
+        return Reading(time.monotonic(), self._done(), cpu, self._counters())
 
     def _until(self, count: int, within_s: float) -> Reading:
         deadline_s = time.monotonic() + within_s
-        while (reading := self.read()).done < count:
+        while (done := self._done()) < count:
             self._require_alive()
-            if reading.at_s > deadline_s:
-                raise SystemExit(f"{reading.done} of {count} jobs had ended after {within_s:.0f} s")
+            if time.monotonic() > deadline_s:
+                raise SystemExit(f"{done} of {count} jobs had ended after {within_s:.0f} s")
             time.sleep(LOOKS_EVERY_S)
-        return reading
+        return self.read()
 
     def _require_alive(self) -> None:
         for name, pids in self._parties.items():
