@@ -66,10 +66,11 @@ class Blow:
 def schedule(
     seed: int, seconds: float, *, servers: bool, lease_s: float = 6.0, blows_per_s: float = 0.5
 ) -> list[Blow]:
-    """All blows of a run, in order."""
+    """All blows of a run, in order. `blows_per_s` is for leases of 6 s: with longer ones everything is as much rarer,
+    or those who are frozen past their lease would soon be all there are."""
     random = Random(seed)
-    blows = list(_blows(random, TO_WORKERS, blows_per_s, seconds, lease_s))
-    scale = 6.0 / lease_s  # under the real clock everything takes its ten times longer
+    scale = 6.0 / lease_s
+    blows = list(_blows(random, TO_WORKERS, blows_per_s * scale, seconds, lease_s))
     others = BY_PEOPLE | TO_SERVERS if servers else BY_PEOPLE
     for kind, per_minute in others.items():
         blows += _blows(random, {kind: 1.0}, per_minute / 60 * scale, seconds, lease_s)
