@@ -1,4 +1,4 @@
-"""Names for batches, attempts, workers and tokens. Crockford base32: no I, L, O, U, safe in file names and URLs."""
+"""Names for batches, attempts, workers, tokens and selections. Crockford base32: no I, L, O, U, safe in file names and URLs."""
 
 import secrets
 
@@ -25,6 +25,11 @@ def new_worker_id() -> str:
 def new_token_id() -> str:
     """60 random bits: the part of a token that may be shown."""
     return _base32(secrets.randbits(60), 12)
+
+
+def new_selection_id() -> str:
+    """`s_` and 60 random bits."""
+    return "s_" + _base32(secrets.randbits(60), 12)
 
 
 def _base32(number: int, digits: int) -> str:
