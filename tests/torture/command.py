@@ -45,7 +45,9 @@ def main(parser: argparse.ArgumentParser) -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2_000, help="unfinished jobs kept in supply")
-    parser.add_argument("--blows", type=float, default=0.5, help="to workers a second, beside dooms; a tenth with --real-clock")
+    parser.add_argument(
+        "--blows", type=float, default=0.5, help="to workers a second, beside dooms; a tenth with --real-clock"
+    )
     parser.add_argument("--real-clock", action="store_true", help="leases of 60 s instead of 6 s")
     parser.add_argument("--out", type=Path, help="file for the result as JSON")
     parser.add_argument("--home", type=Path, help="folder of the run, which is then kept")

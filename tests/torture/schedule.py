@@ -66,7 +66,7 @@ class Blow:
 def schedule(
     seed: int, seconds: float, *, servers: bool, lease_s: float = 6.0, blows_per_s: float = 0.5
 ) -> list[Blow]:
-    """All blows of a run, in order. `blows_per_s` is for leases of 6 s: with longer ones everything is as much rarer,
+    """All blows of a run, in order. `blows_per_s` is for leases of 6 s; with longer ones all is as much rarer,
     or those who are frozen past their lease would soon be all there are."""
     random = Random(seed)
     scale = 6.0 / lease_s
