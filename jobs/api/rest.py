@@ -5,7 +5,8 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from jobs.api import system
+from jobs.api import batches, events, images, money, rows, system
+from jobs.api.live import Publisher
 from jobs.api.problems import Problem, answer_with_problems, problem_response
 
 _OPEN = frozenset({"/api/health", "/api/openapi.json"})
@@ -20,7 +21,8 @@ def make_app() -> FastAPI:
         redirect_slashes=False,
     )
     answer_with_problems(app)
-    for module in (system,):
+    app.state.publisher = Publisher()
+    for module in (batches, rows, images, money, events, system):
         app.include_router(module.router)
     return app
 

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from jobs.api.throttle import Throttle
+from jobs.api.thumbnails import ThumbnailCache
 from jobs.catalogue.prices import PriceBook
 from jobs.ledger.engine import Ledger
 from jobs.settings import Settings
 from jobs.storage import LocalStore, open_store
 
 MOST_UPLOAD_BYTES = 512 * 1024 * 1024
+_MOST_RECORDING = 2
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -37,6 +40,13 @@ class Service:
     form_secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     """Makes the form tokens of callers that have no session."""
     throttle: Throttle = field(default_factory=Throttle)
+    recording: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_MOST_RECORDING))
+    """How many manifests are read at once: each takes a thread and a processor for as long as it is long."""
+    thumbnails: ThumbnailCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        folder = self.settings.data_dir.absolute() / "thumbnails"
+        object.__setattr__(self, "thumbnails", ThumbnailCache(folder))
 
     @property
     def store(self) -> LocalStore:

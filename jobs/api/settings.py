@@ -28,37 +28,47 @@ class BatchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    map: Pairs = Field([], description="FIELD=COLUMN: where a field is")
-    prompt_template: str | None = Field(None, max_length=32_000, description="prompt with {column} places")
-    tag_columns: list[Word] = Field([], max_length=100, description="columns that become tags")
-    tags_from_rest: bool = Field(False, description="all columns that are no fields become tags")
-    require_tags: list[Word] = Field([], max_length=100, description="tags that every row must have")
-    encoding: Word | None = Field(None, description="of a CSV file, such as cp1252")
-    strict: bool = Field(False, description="warnings stop as errors do")
-    limit: int | None = Field(None, ge=1, le=10**9, description="read only the first rows")
+    map: Pairs = Field(default_factory=list, description="FIELD=COLUMN: where a field is")
+    prompt_template: str | None = Field(default=None, max_length=32_000, description="prompt with {column} places")
+    tag_columns: list[Word] = Field(default_factory=list, max_length=100, description="columns that become tags")
+    tags_from_rest: bool = Field(default=False, description="all columns that are no fields become tags")
+    require_tags: list[Word] = Field(
+        default_factory=list, max_length=100, description="tags that every row must have"
+    )
+    encoding: Word | None = Field(default=None, description="of a CSV file, such as cp1252")
+    strict: bool = Field(default=False, description="warnings stop as errors do")
+    limit: int | None = Field(default=None, ge=1, le=10**9, description="read only the first rows")
 
-    model: Word | None = Field(None, description="for rows that name none; so are the next ones")
+    model: Word | None = Field(default=None, description="for rows that name none; so are the next ones")
     size: Word | None = None
     quality: Word | None = None
-    n: int | None = Field(None, ge=1, le=1_000)
+    n: int | None = Field(default=None, ge=1, le=1_000)
     background: Word | None = None
     output_format: Word | None = None
-    output_compression: int | None = Field(None, ge=0, le=100)
+    output_compression: int | None = Field(default=None, ge=0, le=100)
     moderation: Word | None = None
     style: Word | None = None
     response_format: Literal["url", "b64_json"] | None = None
 
-    name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="of the batch")
-    tag: Pairs = Field([], description="KEY=VALUE on every job")
-    budget_dollars: Dollars | None = Field(None, description="a wall: confirmed + possible + reserved stay below")
-    ceiling_dollars: Dollars | None = Field(None, description="most one call may cost, where no price is known")
-    max_attempts: int = Field(5, ge=1, le=MOST_TIMES, description="calls per job")
-    retry_unknown: int = Field(0, ge=0, le=MOST_TIMES, description="repeats of a call that may have been paid")
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="of the batch"
+    )
+    tag: Pairs = Field(default_factory=list, description="KEY=VALUE on every job")
+    budget_dollars: Dollars | None = Field(
+        default=None, description="a wall: confirmed + possible + reserved stay below"
+    )
+    ceiling_dollars: Dollars | None = Field(
+        default=None, description="most one call may cost, where no price is known"
+    )
+    max_attempts: int = Field(default=5, ge=1, le=MOST_TIMES, description="calls per job")
+    retry_unknown: int = Field(
+        default=0, ge=0, le=MOST_TIMES, description="repeats of a call that may have been paid"
+    )
     max_possible_dollars: Dollars | None = Field(
         None, description="no such repeat while more than this is possible"
     )
-    again: bool = Field(False, description="a batch of its own, though the same one was submitted")
-    skip_invalid: bool = Field(False, description="leave rows with errors out")
+    again: bool = Field(default=False, description="a batch of its own, though the same one was submitted")
+    skip_invalid: bool = Field(default=False, description="leave rows with errors out")
 
 
 _DEFAULTS = (

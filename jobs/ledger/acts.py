@@ -58,9 +58,13 @@ def recorded(
     return moved
 
 
-def list_acts(tx: Connection, batch_id: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
-    """The acts of one batch or of all, the newest first, streamed."""
+def list_acts(
+    tx: Connection, batch_id: str | None = None, limit: int | None = None, before: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """The acts of one batch or of all, the newest first, streamed; `before`: those older than that one."""
     statement = select(acts).order_by(acts.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(acts.c.id < before)
     if batch_id is not None:
         statement = statement.where(acts.c.batch_id == batch_id)
     with tx.execute(statement, execution_options={"yield_per": _PAGE}) as rows:
@@ -70,6 +74,7 @@ def list_acts(tx: Connection, batch_id: str | None = None, limit: int | None = N
 
 def _shaped(row: AnyRow) -> dict[str, Any]:
     return {
+        "id": row.id,
         "at": iso(row.at),
         "who": row.who,
         "verb": row.verb,
