@@ -65,7 +65,7 @@ class BatchSettings(BaseModel):
         default=0, ge=0, le=MOST_TIMES, description="repeats of a call that may have been paid"
     )
     max_possible_dollars: Dollars | None = Field(
-        None, description="no such repeat while more than this is possible"
+        default=None, description="no such repeat while more than this is possible"
     )
     again: bool = Field(default=False, description="a batch of its own, though the same one was submitted")
     skip_invalid: bool = Field(default=False, description="leave rows with errors out")
