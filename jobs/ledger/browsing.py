@@ -117,7 +117,7 @@ def batch_ids(tx: Connection, after: str | None, most: int) -> list[str]:
     )
 
 
-def batch_row(tx: Connection, batch_id: str) -> AnyRow | None:
+def batch_row(tx: Connection, batch_id: str) -> "AnyRow | None":
     """The row of a batch that was opened; None: there is none."""
     opened = (batches.c.id == batch_id, batches.c.state != BatchState.LOADING)
     return tx.execute(select(batches).where(*opened)).one_or_none()
