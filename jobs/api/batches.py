@@ -16,7 +16,7 @@ from jobs.api.manifests import BODY, received_manifest
 from jobs.api.paging import After, Cursor, Limit, Row, cursor, json_response, page
 from jobs.api.problems import Problem
 from jobs.api.service import Service, Serving
-from jobs.api.settings import BatchSettings, Dollars, nano_of, policy_of, reading_of
+from jobs.api.settings import Asked, Dollars, nano_of, policy_of, reading_of
 from jobs.api.submissions import check, key_of, record
 from jobs.ledger.figures import standing
 from jobs.ledger.overview import list_standing
@@ -63,20 +63,19 @@ async def submit(
     request: Request,
     service: Serving,
     caller: Submitter,
-    settings: Annotated[BatchSettings, Query()],
-    dry_run: Annotated[bool, Query(description="check and price it, record nothing")] = False,
+    settings: Annotated[Asked, Query()],
     idempotency_key: Annotated[str | None, Header(description="the same key: the same batch")] = None,
 ) -> Response:
     """Record a manifest of any format as one batch, whole or not at all, and wake the workers. The same manifest
     with the same settings is the same batch, not a second bill. 422 tells what is wrong with it."""
     async with received_manifest(request, service, settings) as (upload, told, name):
         reading, policy = reading_of(told), policy_of(told, name)
-        if dry_run:
+        if told.dry_run:
             found = await to_thread.run_sync(check, service, upload, reading, policy, limiter=service.recording)
             return json_response(check_json(found))
         key = key_of(caller.name, idempotency_key, upload, told.model_dump(), name)
         batch_id, duplicate = await to_thread.run_sync(
-            record, service, upload, reading, policy, key, limiter=service.recording
+            record, service, caller.name, upload, reading, policy, key, limiter=service.recording
         )
     return await to_thread.run_sync(_submitted, service, batch_id, duplicate)
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from jobs.api.problems import Problem
 from jobs.api.service import Service
-from jobs.api.settings import BatchSettings, overlaid, with_fields
+from jobs.api.settings import S, overlaid, with_fields
 from jobs.api.uploads import Upload, received
 from jobs.manifest.strictjson import BadLine, parse_line
 
@@ -49,8 +49,8 @@ BODY: dict[str, Any] = {
 
 @asynccontextmanager
 async def received_manifest(
-    request: Request, service: Service, settings: BatchSettings
-) -> AsyncIterator[tuple[Upload, BatchSettings, str]]:
+    request: Request, service: Service, settings: S
+) -> AsyncIterator[tuple[Upload, S, str]]:
     """The manifest, the settings with those of the body over them, and a name for the batch."""
     async with received(request, service.uploads) as upload:
         told = with_fields(settings, upload.fields)

@@ -15,6 +15,8 @@ from jobs.submit import Policy
 
 M = TypeVar("M", bound=BaseModel)
 
+S = TypeVar("S", bound="BatchSettings")
+
 DOLLARS = r"^\d{1,9}(\.\d{1,9})?$"
 Dollars = Annotated[str, Field(pattern=DOLLARS, examples=["12.50"])]
 """An amount of dollars; nine decimals are a nano-dollar."""
@@ -71,6 +73,12 @@ class BatchSettings(BaseModel):
     skip_invalid: bool = Field(default=False, description="leave rows with errors out")
 
 
+class Asked(BatchSettings):
+    """The settings of one request."""
+
+    dry_run: bool = Field(default=False, description="check and price it, record nothing")
+
+
 _DEFAULTS = (
     "model",
     "size",
@@ -120,7 +128,7 @@ def nano_of(amount: str | None) -> int | None:
     return None if amount is None else parse_dollars(amount)
 
 
-def with_fields(told: BatchSettings, fields: list[tuple[str, str]]) -> BatchSettings:
+def with_fields(told: S, fields: list[tuple[str, str]]) -> S:
     """The settings with a form's fields over them; a field that comes twice is a list. Raises Problem 422."""
     given: dict[str, Any] = {}
     for name, value in fields:
@@ -129,9 +137,9 @@ def with_fields(told: BatchSettings, fields: list[tuple[str, str]]) -> BatchSett
     return overlaid(told, given)
 
 
-def overlaid(told: BatchSettings, given: dict[str, Any]) -> BatchSettings:
+def overlaid(told: S, given: dict[str, Any]) -> S:
     """The settings with the given ones over them. Raises Problem 422."""
-    return judged(BatchSettings, told.model_dump(exclude_unset=True) | given)
+    return judged(type(told), told.model_dump(exclude_unset=True) | given)
 
 
 def judged(kind: type[M], value: Any) -> M:

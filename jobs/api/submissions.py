@@ -7,13 +7,15 @@ two requests at once change nothing. Used by /api/batches, by the dialect and by
 import hashlib
 import json
 from datetime import UTC, datetime
-from functools import partial
 
 from jobs.api.problems import Problem
 from jobs.api.service import Service
 from jobs.api.uploads import Upload
 from jobs.errors import Conflict
+from jobs.ledger import acts
+from jobs.ledger.acts import Act
 from jobs.ledger.idempotency import Key, bind_key, find_key
+from jobs.ledger.overview import Transaction
 from jobs.manifest import CheckResult, ManifestOptions, check_manifest
 from jobs.report.checks import check_json
 from jobs.submit import Policy, Submission, submit
@@ -38,14 +40,14 @@ def check(service: Service, upload: Upload, options: ManifestOptions, policy: Po
 
 
 def record(
-    service: Service, upload: Upload, options: ManifestOptions, policy: Policy, key: Key | None
+    service: Service, who: str, upload: Upload, options: ManifestOptions, policy: Policy, key: Key | None = None
 ) -> tuple[str, bool]:
-    """(the batch, whether it was made before). Wakes workers for a new one. Raises Problem: 422 with what is wrong
-    with the manifest, 409 for a key that was used for something else."""
+    """(the batch, whether it was made before). A new one is an act of `who`, and wakes workers. Raises Problem: 422
+    with what is wrong with the manifest, 409 for a key that was used for something else."""
     earlier = _bound(service, key)
     if earlier:
         return earlier, True
-    submission = _submit(service, upload, options, policy, key)
+    submission = _submit(service, who, upload, options, policy, key)
     if submission.batch_id is None:
         assert submission.check is not None
         raise invalid(submission.check)
@@ -62,11 +64,16 @@ def invalid(found: CheckResult) -> Problem:
 
 
 def _submit(
-    service: Service, upload: Upload, options: ManifestOptions, policy: Policy, key: Key | None
+    service: Service, who: str, upload: Upload, options: ManifestOptions, policy: Policy, key: Key | None
 ) -> Submission:
-    bind = partial(bind_key, key=key) if key else None
+    def opened(tx: Transaction, batch_id: str) -> None:
+        told = {"name": policy.name, "budget_nanodollars": policy.budget_nano}
+        acts.record(tx, Act(who, "submit", batch_id, told))
+        if key:
+            bind_key(tx, batch_id, key)
+
     try:
-        return submit(service.ledger, upload.path, options, policy, service.book, on_open=bind)
+        return submit(service.ledger, upload.path, options, policy, service.book, on_open=opened)
     except Conflict:
         earlier = _bound(service, key)  # the key was bound meanwhile, and to the same request: else this raises
         if earlier is None:

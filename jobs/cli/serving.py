@@ -1,7 +1,12 @@
 """`imagemill serve`: the HTTP API and the dashboard, in one process over the ledger."""
 
 import ipaddress
+import os
+import secrets
+import signal
 import socket
+from contextlib import suppress
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -90,7 +95,19 @@ def _service(
         public=public,
         hosts=frozenset({*LOOPBACK_NAMES, *reached_by} | ({host.lower()} - set(_ANYWHERE))),
         most_upload_bytes=max_upload_mb * _MIB,
+        form_secret=_form_secret(settings),
     )
+
+
+def _form_secret(settings: "Settings") -> str:
+    """Kept, so that a form still works that was opened before a restart."""
+    path = settings.data_dir.absolute() / "serve.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -106,18 +123,30 @@ def _run(service: "Service", sock: socket.socket) -> None:
     import uvicorn
 
     from jobs.api.app import create_app
+    from jobs.api.uploads import sweep_uploads
+
+    sweep_uploads(service.uploads)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _ended)  # uvicorn raises them once more when it has ended
 
     config = uvicorn.Config(
         create_app(service),
         lifespan="off",
-        log_level=service.settings.log_level,
+        log_level="warning",
         access_log=False,  # paths hold ids; who did what is in the acts
         server_header=False,
         proxy_headers=False,  # an address that a stranger wrote is none
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    uvicorn.Server(config).run(sockets=[sock])
+    try:
+        uvicorn.Server(config).run(sockets=[sock])
+    finally:
+        service.thumbnails.close()
+
+
+def _ended(_number: int, _frame: FrameType | None) -> None:
+    """A server that was told to stop has done what it was told."""
 
 
 def _greeting(sock: socket.socket, host: str, public: bool) -> str:
