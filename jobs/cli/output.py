@@ -45,11 +45,18 @@ def show_json(value: Any) -> None:
 
 
 def show_lines(values: Iterable[Mapping[str, Any]]) -> None:
-    """JSON lines, written as they come."""
-    from jobs.report.words import json_text
+    """JSON lines of any number, written some hundred at a time."""
+    from jobs.report.lines import json_lines
 
-    for value in values:
-        click.echo(json_text(value))
+    write(json_lines(values))
+
+
+def write(blocks: Iterable[bytes]) -> None:
+    """To stdout, each block as soon as it is there, so that whoever reads can begin."""
+    sys.stdout.flush()
+    for block in blocks:
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
 
 
 def say(text: str) -> None:

@@ -137,11 +137,12 @@ def _show_cells(found: Iterator[dict[str, Any]], columns: tuple[str, ...]) -> No
         if len(cells) == _ON_SCREEN:
             say(f"the first {_ON_SCREEN}; --limit shows more, --jsonl all")
         return
+    from jobs.report.lines import in_pages
     from jobs.report.table import tab_line
 
     click.echo(tab_line(columns), nl=False)
-    for row in found:
-        click.echo(tab_line(_cells(row, columns)), nl=False)
+    for page in in_pages(tab_line(_cells(row, columns)) for row in found):
+        click.echo("".join(page), nl=False)
 
 
 def _cells(row: dict[str, Any], columns: tuple[str, ...]) -> list[str | int | None]:

@@ -3,10 +3,12 @@
 Call it after the locks are taken: on PostgreSQL it moves on while a statement waits for a lock.
 """
 
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
+_DAY_MS = 86_400_000
 _SQLITE = text("SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)")
 _POSTGRESQL = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
 
@@ -19,12 +21,18 @@ def now(tx: Connection) -> int:
 
 def utc_day(moment_ms: int) -> str:
     """The UTC day of a moment, `YYYY-MM-DD`: the key of tallies and price lines."""
-    return datetime.fromtimestamp(moment_ms / 1000, UTC).date().isoformat()
+    return _day(moment_ms // _DAY_MS)
 
 
 def iso(moment_ms: int | None) -> str | None:
     """A moment as ISO 8601 in UTC with milliseconds, for outputs."""
     if moment_ms is None:
         return None
-    moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    minutes, ms = divmod(moment_ms % _DAY_MS, 60_000)
+    return f"{utc_day(moment_ms)}T{minutes // 60:02}:{minutes % 60:02}:{ms // 1000:02}.{ms % 1000:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _day(number: int) -> str:
+    """Kept: a listing words two moments in every line, nearly all of a few days."""
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()

@@ -49,9 +49,9 @@ def match_attempts(tx: Connection, text: str, most: int = 5) -> list[str]:
 def unknown_of(tx: Connection, batch_id: str) -> list[str]:
     """The attempts of a batch that are in doubt, in manifest order."""
     mine = (attempts.c.batch_id == batch_id, attempts.c.outcome == Outcome.UNKNOWN)
-    return list(
-        tx.execute(select(attempts.c.id).where(*mine).order_by(attempts.c.row, attempts.c.number)).scalars()
-    )
+    # Sorted here: to have them in order, SQLite would walk through all attempts of the batch.
+    found = tx.execute(select(attempts.c.row, attempts.c.number, attempts.c.id).where(*mine)).all()
+    return [row.id for row in sorted(found)]
 
 
 def read_doubts(tx: Connection, attempt_ids: Sequence[str]) -> list[Doubt]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, func, select
+from sqlalchemy import Column, ColumnElement, Connection, bindparam, func, select
 
 from jobs.ledger import clock
 from jobs.ledger.doubts import oldest_unknown_s
@@ -171,10 +171,6 @@ def totals(tx: Connection, span: Span) -> Group:
 def causes(tx: Connection, batch_id: str) -> Sequence[AnyRow]:
     """Failed, refused and held jobs grouped by cause: state, error_kind, jobs, first row, an example message."""
     grouped = (jobs.c.state, jobs.c.error_kind)
-    troubled = (
-        jobs.c.batch_id == batch_id,
-        jobs.c.state.in_([JobState.FAILED, JobState.REFUSED, JobState.HELD]),
-    )
     count = func.count().label("jobs")
     statement = (
         select(
@@ -183,11 +179,17 @@ def causes(tx: Connection, batch_id: str) -> Sequence[AnyRow]:
             func.min(jobs.c.row).label("row"),
             func.sum(jobs.c.possible_nano).label("possible_nano"),
         )
-        .where(*troubled)
+        .where(jobs.c.batch_id == batch_id, IN_TROUBLE)
         .group_by(*grouped)
         .order_by(count.desc(), *grouped)
     )
     return tx.execute(statement).all()
+
+
+IN_TROUBLE = jobs.c.state.in_(
+    bindparam("troubled", [JobState.FAILED, JobState.REFUSED, JobState.HELD], expanding=True, literal_execute=True)
+)
+"""In the text of the statement, or SQLite does not see that the index of such jobs has them all."""
 
 
 def job_message(tx: Connection, batch_id: str, row: int) -> tuple[str, str | None]:

@@ -67,7 +67,9 @@ def _ages_s(tx: Connection) -> dict[tuple[str, ...], float]:
         .join(job_tallies, job_tallies.c.batch_id == batches.c.id)
         .where(batches.c.state == BatchState.OPEN, job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0)
     )
-    running = select(func.min(attempts.c.admitted_at)).where(attempts.c.outcome.is_(None))
+    # Of an expression: for the smallest of a column both engines may walk through its index from the oldest
+    # attempt on until one is open, instead of looking at the open ones.
+    running = select(func.min(attempts.c.admitted_at + 0)).where(attempts.c.outcome.is_(None))
     begun = {"queued": tx.execute(waiting).scalar(), "running": tx.execute(running).scalar()}
     now = clock.now(tx)
     ages = {state: 0.0 if moment is None else max(0, now - moment) / 1000 for state, moment in begun.items()}

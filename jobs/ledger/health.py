@@ -73,9 +73,16 @@ def pulses(tx: Connection) -> list[Pulse]:
 
 def due_jobs(tx: Connection) -> int:
     """Jobs of open batches whose due time has come."""
-    due = (jobs.c.state == JobState.QUEUED, jobs.c.due_at <= clock.now(tx))
-    open_ones = select(batches.c.id).where(batches.c.state == BatchState.OPEN)
-    return int(tx.execute(select(func.count()).where(*due, jobs.c.batch_id.in_(open_ones))).scalar_one())
+    queued = job_tallies.c.state == JobState.QUEUED
+    theirs = (jobs.c.batch_id == job_tallies.c.batch_id) & (jobs.c.model == job_tallies.c.model)
+    statement = (
+        select(func.count())
+        .select_from(batches)
+        .join(job_tallies, (job_tallies.c.batch_id == batches.c.id) & queued & (job_tallies.c.jobs > 0))
+        .join(jobs, theirs & (jobs.c.state == JobState.QUEUED) & (jobs.c.due_at <= clock.now(tx)))
+        .where(batches.c.state == BatchState.OPEN)
+    )
+    return int(tx.execute(statement).scalar_one())
 
 
 def silent_s(tx: Connection) -> float:

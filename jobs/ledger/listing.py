@@ -4,15 +4,14 @@ Every function yields dictionaries with the fields that the command line promise
 the batch. Money stays in integer nano-dollars, moments become ISO 8601 in UTC.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, literal, select, tuple_
+import msgspec
+from sqlalchemy import Column, ColumnElement, Connection, Select, literal, select, tuple_
 
 from jobs.ledger.clock import iso
-from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import attempts, images, jobs, tag_sets
 
 _PAGE = 2_000
@@ -32,22 +31,80 @@ class Filter:
     attempt) of an image."""
 
 
+_Fields = dict[str, tuple[Column[Any], Callable[[Any], Any] | None]]
+"""What one line shows, in order: its name, the column, and what is made of it where it is not as it is kept."""
+
+_JOB: _Fields = {
+    "batch": (jobs.c.batch_id, None),
+    "row": (jobs.c.row, None),
+    "custom_id": (jobs.c.custom_id, None),
+    "state": (jobs.c.state, None),
+    "model": (jobs.c.model, None),
+    "attempts": (jobs.c.attempts, None),
+    "images": (jobs.c.images, None),
+    "charged_nanodollars": (jobs.c.charged_nano, None),
+    "possible_nanodollars": (jobs.c.possible_nano, None),
+    "error_kind": (jobs.c.error_kind, None),
+    "error_message": (jobs.c.error_message, None),
+    "tags": (tag_sets.c.tags, msgspec.json.decode),
+}
+_ATTEMPT: _Fields = {
+    "id": (attempts.c.id, None),
+    "batch": (attempts.c.batch_id, None),
+    "row": (attempts.c.row, None),
+    "custom_id": (jobs.c.custom_id, None),
+    "number": (attempts.c.number, None),
+    "worker": (attempts.c.worker_id, None),
+    "endpoint": (attempts.c.endpoint, None),
+    "model": (attempts.c.model, None),
+    "admitted_at": (attempts.c.admitted_at, iso),
+    "ended_at": (attempts.c.ended_at, iso),
+    "outcome": (attempts.c.outcome, None),
+    "http_status": (attempts.c.http_status, None),
+    "request_id": (attempts.c.request_id, None),
+    "error_kind": (attempts.c.error_kind, None),
+    "error_message": (attempts.c.error_message, None),
+    "usage": (attempts.c.usage, msgspec.json.decode),
+    "ceiling_nanodollars": (attempts.c.ceiling_nano, None),
+    "charged_nanodollars": (attempts.c.charged_nano, None),
+    "possible_nanodollars": (attempts.c.possible_nano, None),
+    "priced_by": (attempts.c.priced_by, None),
+    "price_book": (attempts.c.price_book, None),
+    "duration_ms": (attempts.c.duration_ms, None),
+}
+_IMAGE: _Fields = {
+    "batch": (images.c.batch_id, None),
+    "row": (images.c.row, None),
+    "custom_id": (jobs.c.custom_id, None),
+    "attempt": (images.c.attempt_id, None),
+    "index": (images.c.index, None),
+    "path": (images.c.path, None),
+    "sha256": (images.c.sha256, None),
+    "bytes": (images.c.bytes, None),
+    "format": (images.c.format, None),
+    "width": (images.c.width, None),
+    "height": (images.c.height, None),
+    "revised_prompt": (images.c.revised_prompt, None),
+    "surplus": (images.c.surplus, None),
+}
+
+
 def list_jobs(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dict[str, Any]]:
     statement = (
-        select(jobs, tag_sets.c.tags)
-        .join(tag_sets, tag_sets.c.id == jobs.c.tag_set)
+        _columns(_JOB)
+        .join_from(jobs, tag_sets, tag_sets.c.id == jobs.c.tag_set)
         .where(jobs.c.batch_id == batch_id)
         .order_by(jobs.c.row)
     )
     if chosen.state:
         statement = statement.where(jobs.c.state == chosen.state)
     statement = _beyond(statement, chosen, jobs.c.row)
-    return _stream(tx, _narrow(statement, jobs, chosen), _job)
+    return _stream(tx, _narrow(statement, jobs, chosen), _JOB)
 
 
 def list_attempts(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dict[str, Any]]:
     statement = (
-        select(attempts, jobs.c.custom_id)
+        _columns(_ATTEMPT)
         .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
         .where(attempts.c.batch_id == batch_id)
         .order_by(attempts.c.row, attempts.c.number)
@@ -56,7 +113,7 @@ def list_attempts(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dic
         outcome = None if chosen.state == "open" else chosen.state
         statement = statement.where(attempts.c.outcome.is_not_distinct_from(outcome))
     statement = _beyond(statement, chosen, attempts.c.row, attempts.c.number)
-    return _stream(tx, _narrow(statement, attempts, chosen), _attempt)
+    return _stream(tx, _narrow(statement, attempts, chosen), _ATTEMPT)
 
 
 def list_images(
@@ -64,7 +121,7 @@ def list_images(
 ) -> Iterator[dict[str, Any]]:
     """`locate` turns a name in the image store into an absolute path or an object URL."""
     statement = (
-        select(images, jobs.c.custom_id)
+        _columns(_IMAGE)
         .join_from(images, jobs, (jobs.c.batch_id == images.c.batch_id) & (jobs.c.row == images.c.row))
         .where(images.c.batch_id == batch_id)
         .order_by(images.c.row, images.c.index, images.c.attempt_id)
@@ -72,7 +129,7 @@ def list_images(
     statement = _beyond(statement, chosen, images.c.row, images.c.index, images.c.attempt_id)
     if chosen.limit:
         statement = statement.limit(chosen.limit)
-    return _stream(tx, statement, lambda row: _image(row, locate))
+    return _stream(tx, statement, _IMAGE | {"path": (images.c.path, locate)})
 
 
 def _beyond(statement: Select[Any], chosen: Filter, *key: ColumnElement[Any]) -> Select[Any]:
@@ -91,71 +148,17 @@ def _narrow(statement: Select[Any], table: Any, chosen: Filter) -> Select[Any]:
     return statement.limit(chosen.limit) if chosen.limit else statement
 
 
-def _stream(
-    tx: Connection, statement: Select[Any], shape: Callable[[AnyRow], dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def _columns(fields: _Fields) -> Select[Any]:
+    return select(*(column.label(name) for name, (column, _) in fields.items()))
+
+
+def _stream(tx: Connection, statement: Select[Any], fields: _Fields) -> Iterator[dict[str, Any]]:
+    names = tuple(fields)
+    shaped = [(name, shape) for name, (_, shape) in fields.items() if shape]
     with tx.execute(statement, execution_options={"yield_per": _PAGE}) as rows:
         for row in rows:
-            yield shape(row)
-
-
-def _job(row: AnyRow) -> dict[str, Any]:
-    return {
-        "batch": row.batch_id,
-        "row": row.row,
-        "custom_id": row.custom_id,
-        "state": row.state,
-        "model": row.model,
-        "attempts": row.attempts,
-        "images": row.images,
-        "charged_nanodollars": row.charged_nano,
-        "possible_nanodollars": row.possible_nano,
-        "error_kind": row.error_kind,
-        "error_message": row.error_message,
-        "tags": json.loads(row.tags),
-    }
-
-
-def _attempt(row: AnyRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "batch": row.batch_id,
-        "row": row.row,
-        "custom_id": row.custom_id,
-        "number": row.number,
-        "worker": row.worker_id,
-        "endpoint": row.endpoint,
-        "model": row.model,
-        "admitted_at": iso(row.admitted_at),
-        "ended_at": iso(row.ended_at),
-        "outcome": row.outcome,
-        "http_status": row.http_status,
-        "request_id": row.request_id,
-        "error_kind": row.error_kind,
-        "error_message": row.error_message,
-        "usage": None if row.usage is None else json.loads(row.usage),
-        "ceiling_nanodollars": row.ceiling_nano,
-        "charged_nanodollars": row.charged_nano,
-        "possible_nanodollars": row.possible_nano,
-        "priced_by": row.priced_by,
-        "price_book": row.price_book,
-        "duration_ms": row.duration_ms,
-    }
-
-
-def _image(row: AnyRow, locate: Callable[[str], str]) -> dict[str, Any]:
-    return {
-        "batch": row.batch_id,
-        "row": row.row,
-        "custom_id": row.custom_id,
-        "attempt": row.attempt_id,
-        "index": row.index,
-        "path": locate(row.path),
-        "sha256": row.sha256,
-        "bytes": row.bytes,
-        "format": row.format,
-        "width": row.width,
-        "height": row.height,
-        "revised_prompt": row.revised_prompt,
-        "surplus": row.surplus,
-    }
+            found = dict(zip(names, row, strict=True))
+            for name, shape in shaped:
+                if found[name] is not None:
+                    found[name] = shape(found[name])
+            yield found

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from jobs.ledger import clock
 from jobs.ledger.doubts import oldest_unknown_s
 from jobs.ledger.engine import AnyRow
-from jobs.ledger.figures import Standing
+from jobs.ledger.figures import IN_TROUBLE, Standing, job_message
 from jobs.ledger.limits import list_pauses
 from jobs.ledger.schema import attempt_tallies, attempts, batches, budgets, images, job_tallies, jobs, progress
 from jobs.ledger.waiting import live_workers
@@ -21,6 +21,8 @@ Transaction = Connection
 """What reading functions take, for callers that may not know the database library."""
 
 _RECENT = 200
+_LOOK_BACK = 2_000
+"""Attempts of all batches among which those of one are looked for, whatever the number of all."""
 _PAGE = 500
 
 
@@ -83,8 +85,8 @@ class PicturedJob:
     pictures: tuple[Picture, ...]
 
 
-def list_standing(tx: Connection, most: int = 50) -> list[BatchLine]:
-    """The newest batches with their counts and money."""
+def list_standing(tx: Connection, most: int = 50, after: tuple[int, str] | None = None) -> list[BatchLine]:
+    """The newest batches with their counts and money; with `after` those behind that (created_at, batch)."""
     done = (
         select(func.coalesce(func.sum(job_tallies.c.jobs), 0))
         .where(job_tallies.c.batch_id == batches.c.id, job_tallies.c.state == JobState.SUCCEEDED)
@@ -97,6 +99,10 @@ def list_standing(tx: Connection, most: int = 50) -> list[BatchLine]:
         .order_by(batches.c.created_at.desc(), batches.c.id)
         .limit(most)
     )
+    if after is not None:
+        moment, batch_id = after
+        same = and_(batches.c.created_at == moment, batches.c.id > batch_id)
+        statement = statement.where(or_(batches.c.created_at < moment, same))
     return [_batch_line(row) for row in tx.execute(statement)]
 
 
@@ -137,7 +143,7 @@ def glimpse(tx: Connection, batch_id: str) -> Glimpse:
     durations = sorted(row.duration_ms for row in recent if row.outcome == Outcome.SUCCEEDED and row.duration_ms)
     last = recent[0] if recent else None
     return Glimpse(
-        last_custom_id=last.custom_id if last else None,
+        last_custom_id=job_message(tx, batch_id, last.row)[0] if last else None,
         last_outcome=last.outcome if last else None,
         last_charged_nano=last.charged_nano if last else None,
         median_s=durations[len(durations) // 2] / 1000 if durations else None,
@@ -206,23 +212,24 @@ def _waiting_for(tx: Connection, by_state: dict[str, int]) -> str | None:
 
 
 def _recent_attempts(tx: Connection, batch_id: str) -> Sequence[AnyRow]:
-    """The latest ended attempts, newest first. Ids grow with time, so the primary key gives the order."""
-    columns = (attempts.c.outcome, attempts.c.charged_nano, attempts.c.duration_ms, jobs.c.custom_id)
-    statement = (
-        select(*columns)
-        .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
-        .where(attempts.c.batch_id == batch_id, attempts.c.outcome.is_not(None))
-        .order_by(attempts.c.id.desc())
-    )
-    return tx.execute(statement.limit(_RECENT)).all()
+    """Ended attempts of the batch, newest first: among the ledger's newest, or else of its last rows, where
+    admission was last. Ids grow with time, so the primary key gives the order."""
+    columns = (attempts.c.id, attempts.c.row, attempts.c.outcome, attempts.c.charged_nano, attempts.c.duration_ms)
+    newest = select(*columns, attempts.c.batch_id).order_by(attempts.c.id.desc()).limit(_LOOK_BACK).subquery()
+    mine = select(newest).where(newest.c.batch_id == batch_id, newest.c.outcome.is_not(None))
+    found = tx.execute(mine.order_by(newest.c.id.desc()).limit(_RECENT)).all()
+    if found:
+        return found
+    theirs = select(*columns).where(attempts.c.batch_id == batch_id, attempts.c.outcome.is_not(None))
+    last_rows = theirs.order_by(attempts.c.row.desc(), attempts.c.number.desc()).limit(_RECENT)
+    return sorted(tx.execute(last_rows), key=lambda row: str(row.id), reverse=True)
 
 
 def _causes(tx: Connection, batch_id: str, most: int = 3) -> tuple[tuple[str, int], ...]:
     count = func.count().label("jobs")
-    troubled = jobs.c.state.in_([JobState.FAILED, JobState.REFUSED, JobState.HELD])
     statement = (
         select(jobs.c.error_kind, count)
-        .where(jobs.c.batch_id == batch_id, troubled)
+        .where(jobs.c.batch_id == batch_id, IN_TROUBLE)
         .group_by(jobs.c.error_kind)
         .order_by(count.desc(), jobs.c.error_kind)
         .limit(most)

@@ -13,6 +13,8 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 def escaped(text: str) -> str:
     """The text with every character that could move a cursor or turn a line written as an escape."""
+    if text.isprintable():  # as nearly always, and told faster than by looking for each of them
+        return text
     return _HOSTILE.sub(lambda match: _SHORT.get(match[0], _code(match[0])), text)
 
 
@@ -20,7 +22,12 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     """JSON that is also safe on a terminal: hostile characters stand in it only as \\uXXXX."""
     separators = None if indent else (",", ":")
     text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, default=str)
-    return "\n".join(_HOSTILE.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in text.split("\n"))
+    return "\n".join(map(json_escaped, text.split("\n")))
+
+
+def json_escaped(line: str) -> str:
+    """A line of JSON, its hostile characters as JSON itself can write them."""
+    return line if line.isprintable() else _HOSTILE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
 def shortened(text: str, most: int) -> str:
