@@ -3,9 +3,9 @@
     sh scripts/bench scale [--quick] [--only workers|idle|ledger] [--json FILE]
 
 Workers are `imagemill work` processes over PostgreSQL and Redis, against the simulator with half a second of
-latency and small answers. A second host is a network namespace with a cable of its own, which needs root and iproute2;
-without them its row is left out, and said. All share the cores of one machine: a fleet scales here until these are
-used up.
+latency and small answers. A second host is a network namespace with a cable of its own, which needs root and
+iproute2; without them its row is left out, and said. All share the cores of one machine: a fleet scales here until
+these are used up.
 """
 
 import argparse
@@ -61,7 +61,7 @@ class Fleet:
         return self.workers * self.in_flight / LATENCY_S
 
 
-ONE, TWO, FOUR = (Fleet(f"{count} worker(s)", count, 50) for count in (1, 2, 4))
+ONE, TWO, FOUR, EIGHT = (Fleet(f"{count} worker{'s' * (count > 1)}", count, 50) for count in (1, 2, 4, 8))
 TWO_HOSTS = Fleet("2 workers on 2 hosts", 2, 50, hosts=2)
 FULL = Fleet("4 workers, all they can", 4, 400)
 
@@ -132,7 +132,7 @@ def _let_in(postgres: PostgresServer) -> None:
 
 
 def scale_out(stage: Stage, report: Report, quick: bool) -> None:
-    fleets = [ONE, TWO, FOUR, *([TWO_HOSTS] if stage.hosts else []), FULL]
+    fleets = [ONE, TWO, FOUR, EIGHT, *([TWO_HOSTS] if stage.hosts else []), FULL]
     rows: list[dict[str, Any]] = []
     rates: dict[Fleet, float] = {}
     with services.simulator("--host", stage.address, latency_s=LATENCY_S) as simulator:

@@ -8,7 +8,9 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -93,6 +95,7 @@ class Report:
     """Prints as it goes, so that a run that is broken off has shown what it knew."""
 
     def __init__(self, name: str, chosen: argparse.Namespace) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends, and tidies up
         self._json: Path | None = chosen.json
         self._content: dict[str, Any] = {
             "benchmark": name,
