@@ -113,7 +113,7 @@ def _fill_big(tx: Connection, table: str, shape: Shape) -> None:
     if tx.dialect.name == "postgresql":
         # Rows of a transaction that emptied the table need no write-ahead log; keys hold by construction.
         tx.execute(text("SET LOCAL session_replication_role = replica"))
-        tx.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
+        tx.execute(text("SET LOCAL work_mem = '256MB'"))
         tx.execute(text(f"TRUNCATE {', '.join(BIG[BIG.index(table) :])}"))
     numbers = {"n": shape.jobs_per_batch * shape.batches, "per_batch": shape.jobs_per_batch}
     numbers |= {"sets": shape.tag_sets, "own_sets": shape.sets_per_batch, "days": shape.days_per_batch}
@@ -178,9 +178,8 @@ SELECT 'a_' || substr(j.batch_id, 3) || CAST(10000000000000000 + j.row * 10 + a.
     CASE WHEN a.number = j.attempts THEN j.possible_nano ELSE 0 END,
     CASE WHEN a.number < j.attempts OR j.tokens BETWEEN 9400 AND 9849 OR j.tokens BETWEEN 9900 AND 9901 THEN NULL
         WHEN {_UNPRICED} THEN 'none' ELSE 'usage' END, '2026-01', 9000 + j.tokens
-FROM jobs AS j JOIN batches AS b ON b.id = j.batch_id
-JOIN (SELECT 1 AS number UNION ALL SELECT 2) AS a ON a.number <= j.attempts
-ORDER BY j.batch_id, j.row, a.number
+FROM jobs AS j CROSS JOIN batches AS b CROSS JOIN (SELECT 1 AS number UNION ALL SELECT 2) AS a
+WHERE b.id = j.batch_id AND a.number <= j.attempts
 """
 
 _IMAGES = """
@@ -188,7 +187,7 @@ INSERT INTO images (attempt_id, "index", batch_id, row, path, sha256, bytes, for
     stored_at)
 SELECT id, 0, batch_id, row, batch_id || '/' || CAST(row AS TEXT) || '_sku.png',
     '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', 1500000, 'png', 1024, 1024, FALSE, ended_at
-FROM attempts WHERE outcome = 'succeeded' ORDER BY batch_id, row, number
+FROM attempts WHERE outcome = 'succeeded'
 """
 
 _CHARGES = f"""
@@ -196,9 +195,8 @@ INSERT INTO charges (attempt_id, meter, correction, quantity, unit, rate_nano_pe
     basis, charged_at)
 SELECT id, m.meter, 0, 1056, 'token', 40000000000000, CASE WHEN m.meter = 'text_in' THEN 0 ELSE charged_nano END,
     '2026-01', 'usage', ended_at
-FROM attempts JOIN (SELECT 'image_out' AS meter UNION ALL SELECT 'text_in') AS m
-    ON m.meter = 'image_out' OR model = '{MODELS[0]}'
-WHERE priced_by IS NOT NULL ORDER BY batch_id, row, number
+FROM attempts CROSS JOIN (SELECT 'image_out' AS meter UNION ALL SELECT 'text_in') AS m
+WHERE priced_by IS NOT NULL AND (m.meter = 'image_out' OR model = '{MODELS[0]}')
 """
 
 
