@@ -140,15 +140,13 @@ def read_admitted(tx: Connection, attempt_ids: Sequence[str]) -> dict[str, Admit
 
 
 def _require_live(tx: Connection, worker_id: str) -> None:
-    statement = select(workers.c.beat_at, workers.c.ended_at).where(workers.c.id == worker_id)
-    row = tx.execute(statement.with_for_update(read=True)).one_or_none()
+    row = tx.execute(_HEARTBEAT, {"worker": worker_id}).one_or_none()
     if row is None or row.ended_at is not None or clock.now(tx) - row.beat_at > LEASE_MS:
         raise WorkerFenced(worker_id)
 
 
 def _batch_wait(tx: Connection, batch_id: str) -> Wait | None:
-    statement = select(batches.c.state, batches.c.pause_reason).where(batches.c.id == batch_id)
-    row = tx.execute(statement.with_for_update(read=True)).one_or_none()
+    row = tx.execute(_STANDING, {"batch": batch_id}).one_or_none()
     if row is None:
         return Wait("batch_closed", f"there is no batch {batch_id}")
     if row.state == BatchState.OPEN:
@@ -292,6 +290,17 @@ def _most_telling(waits: Sequence[Wait]) -> Wait | None:
     return min(waits, key=rank, default=None)
 
 
+# Built once: every admission runs them.
+_HEARTBEAT = (
+    select(workers.c.beat_at, workers.c.ended_at)
+    .where(workers.c.id == bindparam("worker"))
+    .with_for_update(read=True)
+)
+_STANDING = (
+    select(batches.c.state, batches.c.pause_reason)
+    .where(batches.c.id == bindparam("batch"))
+    .with_for_update(read=True)
+)
 _START = (
     update(jobs)
     .where(jobs.c.batch_id == bindparam("batch"), among(jobs.c.row, "rows"))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from jobs.ledger import clock
 from jobs.ledger.books import Books
+from jobs.ledger.budgets import Scope
 from jobs.ledger.endings import AttemptFacts, Booked, Ending, JobFacts, RetryDecision, as_charged, resolve
 from jobs.ledger.engine import AnyRow, find_by_key
 from jobs.ledger.schema import attempts, batches, budgets, charges, job_tallies, jobs
@@ -58,10 +59,10 @@ def _settle_each_job_once(
 ) -> tuple[Books, list[str], list[Ending]]:
     """Book one ending of each job, and return the strangers, and what is left: a second attempt of the same job,
     answered late, has to be decided on what the first one made of the job."""
-    found = {row.id: row for row in _lock(tx, [ending.attempt_id for ending in endings])}
+    found, policies = _lock(tx, [ending.attempt_id for ending in endings])
     stated = _stated_charges(tx, found.values())
     books = Books(clock.now(tx))
-    possible: Counter[str] = Counter()
+    possible = _possible(tx, policies.values())
     decided: set[tuple[str, int]] = set()
     strangers: list[str] = []
     left: list[Ending] = []
@@ -74,7 +75,8 @@ def _settle_each_job_once(
             left.append(ending)
             continue
         decided.add((row.batch_id, row.row))
-        attempt, job = _attempt_facts(row), _job_facts(row, books.now, possible[row.batch_id])
+        attempt = _attempt_facts(row)
+        job = _job_facts(row, policies[row.batch_id], books.now, possible[row.batch_id])
         priced = as_charged(attempt, ending)
         change = resolve(attempt, job, priced, retry)
         if change:
@@ -84,12 +86,22 @@ def _settle_each_job_once(
     return books, strangers, left
 
 
-def _lock(tx: Connection, attempt_ids: Sequence[str]) -> Sequence[AnyRow]:
-    """Attempts with their jobs and their batch's policy, locked in one order. Batches come first: a cancel is then
-    before or after this settlement, and two settlements that may both close a batch never wait in a circle."""
+def _lock(tx: Connection, attempt_ids: Sequence[str]) -> tuple[dict[str, AnyRow], dict[str, AnyRow]]:
+    """Attempts with their jobs by id, and their batches by id, locked in one order. Batches come first: a cancel is
+    then before or after this settlement, and two settlements that may both close a batch never wait in a circle.
+
+    One statement for all of it would be planned wrongly: by way of every attempt of a batch."""
     ids = {"ids": attempt_ids}
-    tx.execute(_HOLD_BATCHES, ids)
-    return tx.execute(_LOCK, ids).all()
+    held = tx.execute(_HOLD_BATCHES, {"batches": tx.execute(_THEIR_BATCHES, ids).scalars().all()})
+    policies = {row.id: row for row in held}
+    return {row.id: row for row in tx.execute(_LOCK, ids)}, policies
+
+
+def _possible(tx: Connection, policies: Collection[AnyRow]) -> Counter[str]:
+    """Possible money, in nano-dollars, of those batches that have a wall for it."""
+    walled = [row.id for row in policies if row.max_possible_nano is not None]
+    found = tx.execute(_POSSIBLE, {"batches": walled}) if walled else ()
+    return Counter({row.key: row.possible_nano for row in found})
 
 
 def _attempt_facts(row: AnyRow) -> AttemptFacts:
@@ -107,8 +119,8 @@ def _stated_charges(tx: Connection, rows: Collection[AnyRow]) -> Mapping[str, li
     return found
 
 
-def _job_facts(row: AnyRow, now: int, moved_nano: int) -> JobFacts:
-    """`moved_nano`: possible money of the batch that moved since the row was read."""
+def _job_facts(row: AnyRow, policy: AnyRow, now: int, possible_nano: int) -> JobFacts:
+    """`policy`: the row of its batch; `possible_nano`: of the whole batch, as it is by now."""
     return JobFacts(
         state=JobState(row.state),
         attempts=row.attempts,
@@ -118,13 +130,13 @@ def _job_facts(row: AnyRow, now: int, moved_nano: int) -> JobFacts:
         possible_nano=row.job_possible_nano,
         # None: queued afresh by a person while an answer to an earlier attempt was still to come.
         age_ms=now - (row.first_admitted_at or now),
-        batch_cancelled=row.batch_state == BatchState.CANCELLED,
-        max_attempts=row.max_attempts,
-        retry_unknown=row.retry_unknown,
-        time_limit_ms=row.time_limit_s * 1000,
+        batch_cancelled=policy.state == BatchState.CANCELLED,
+        max_attempts=policy.max_attempts,
+        retry_unknown=policy.retry_unknown,
+        time_limit_ms=policy.time_limit_s * 1000,
         error_kind=row.error_kind,
-        batch_possible_nano=row.batch_possible_nano + moved_nano,
-        max_possible_nano=row.max_possible_nano,
+        batch_possible_nano=possible_nano,
+        max_possible_nano=policy.max_possible_nano,
     )
 
 
@@ -143,11 +155,16 @@ def close_finished(tx: Connection, batch_ids: Sequence[str]) -> tuple[str, ...]:
 
 # Built once: every settlement runs them.
 _THESE = among(attempts.c.id, "ids")
+_THEIR_BATCHES = select(attempts.c.batch_id).where(_THESE).distinct()
+_POLICY = (batches.c.state, batches.c.max_attempts, batches.c.retry_unknown, batches.c.time_limit_s)
 _HOLD_BATCHES = (
-    select(batches.c.id)
-    .where(batches.c.id.in_(select(attempts.c.batch_id).where(_THESE)))
+    select(batches.c.id, *_POLICY, batches.c.max_possible_nano)
+    .where(among(batches.c.id, "batches"))
     .order_by(batches.c.id)
     .with_for_update(key_share=True)
+)
+_POSSIBLE = select(budgets.c.key, budgets.c.possible_nano).where(
+    budgets.c.scope == Scope.BATCH, among(budgets.c.key, "batches")
 )
 _LOCK = (
     select(
@@ -173,16 +190,8 @@ _LOCK = (
         jobs.c.tag_set,
         jobs.c.error_kind,
         jobs.c.error_message,
-        batches.c.state.label("batch_state"),
-        batches.c.max_attempts,
-        batches.c.retry_unknown,
-        batches.c.time_limit_s,
-        batches.c.max_possible_nano,
-        budgets.c.possible_nano.label("batch_possible_nano"),
     )
     .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
-    .join(batches, batches.c.id == attempts.c.batch_id)
-    .join(budgets, (budgets.c.scope == "batch") & (budgets.c.key == attempts.c.batch_id))
     .where(_THESE)
     .order_by(attempts.c.batch_id, attempts.c.row, attempts.c.number)
     .with_for_update(of=[attempts, jobs])
