@@ -1,6 +1,6 @@
 """Scale-out: more workers, more hosts, what each of them costs the ledger and the broker, and the ledger by itself.
 
-    sh scripts/bench scale [--quick] [--only workers|idle|ledger] [--json FILE]
+    sh scripts/bench scale [--quick] [--only workers|idle|lanes|ledger] [--json FILE]
 
 Workers are `imagemill work` processes over PostgreSQL and Redis, against the simulator with half a second of
 latency and small answers. A second host is a network namespace with a cable of its own, which needs root and
@@ -9,126 +9,29 @@ these are used up.
 """
 
 import argparse
-import json
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psycopg
-
-from benchmarks import ledger_load, services
+from benchmarks import services
 from benchmarks.common import Report, arguments
-from benchmarks.hosts import ADDRESS, NETWORK, Host, hosts, missing
-from benchmarks.ledger_costs import LOG_PREFIX, ServerCosts
+from benchmarks.fleet import LATENCY_S, Fleet, Stage, servers
+from benchmarks.lanes import lanes, ledger_alone
+from benchmarks.ledger_costs import ServerCosts
 from benchmarks.mill import Mill
-from benchmarks.processes import cpu_s, pss_mb, wait_until
+from benchmarks.processes import cpu_s, pss_mb
 from benchmarks.steady import Run, Steady
-from jobs.ledger.engine import Ledger
-from jobs.ledger.migrate import upgrade
-from tests.services import PostgresServer, RedisServer
 
-ROOT = Path(__file__).parent.parent
-LATENCY_S = 0.5
-STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 200.0
 STEADY_S, QUICK_STEADY_S = 16.0, 5.0
 IDLE_S, QUICK_IDLE_S = 30.0, 10.0
 IDLE_WORKERS = 4
-GROUP = 32
-LEDGER_JOBS, QUICK_LEDGER_JOBS = 6_400, 1_600
-PROCESSES = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    name: str
-    workers: int
-    in_flight: int
-    """Of each worker."""
-    hosts: int = 1
-
-    @property
-    def ideal(self) -> float:
-        """Jobs a second, if nothing but the endpoint took time."""
-        return self.workers * self.in_flight / LATENCY_S
-
+MOST_JOBS_PER_S = 800
+"""More than this machine makes of it: a fleet that is to show all it can gets work for so long."""
 
 ONE, TWO, FOUR, EIGHT = (Fleet(f"{count} worker{'s' * (count > 1)}", count, 50) for count in (1, 2, 4, 8))
 TWO_HOSTS = Fleet("2 workers on 2 hosts", 2, 50, hosts=2)
 FULL = Fleet("4 workers, all they can", 4, 400)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The servers, and the other hosts that reach them at `address`."""
-
-    postgres: PostgresServer
-    redis: RedisServer
-    address: str
-    hosts: Sequence[Host]
-    home: Path
-
-    @contextmanager
-    def ledger(self, endpoint_url: str = "http://127.0.0.1:9/v1") -> Iterator[tuple[Mill, ServerCosts]]:
-        """A new ledger with nothing in it, and an empty broker."""
-        url = self.postgres.new_database()
-        self.redis.flushall()
-        folder = Path(tempfile.mkdtemp(dir=self.home))
-        mill = Mill(folder, self._outside(url), self._outside(self.redis.url), endpoint_url)
-        try:
-            with ServerCosts(self.postgres, url, self.redis) as costs:
-                yield mill, costs
-        finally:
-            mill.close()
-            self.postgres.drop_database(url)
-
-    @contextmanager
-    def workers(self, mill: Mill, fleet: Fleet) -> Iterator[list[int]]:
-        """The fleet, registered and idle; its pids."""
-        with ExitStack() as stack:
-            pids = []
-            for number in range(fleet.workers):
-                prefix = self.hosts[number % fleet.hosts].prefix if fleet.hosts > 1 else ()
-                worker = mill.worker(f"worker-{number}", fleet.in_flight, prefix=prefix)
-                pids.append(stack.enter_context(worker).pid)
-            wait_until(lambda: mill.live_workers() == fleet.workers, STARTS_WITHIN_S, "the workers' start")
-            yield pids
-
-    def _outside(self, url: str) -> str:
-        return url.replace("@127.0.0.1:", f"@{self.address}:")
-
-
-@contextmanager
-def servers(report: Report) -> Iterator[Stage]:
-    hindered = missing()
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".bench-", dir=ROOT)))
-        if hindered:
-            report.note(f"left out: other hosts: {hindered}")
-        others = [] if hindered else stack.enter_context(hosts(2))
-        addresses = ["127.0.0.1"] + ([ADDRESS] if others else [])
-        settings = {"listen_addresses": ",".join(addresses), "log_line_prefix": LOG_PREFIX}
-        postgres = stack.enter_context(services.postgres(**settings))
-        redis = stack.enter_context(services.redis("--bind", *addresses))
-        if others:
-            _let_in(postgres)
-        yield Stage(postgres, redis, addresses[-1], others, home)
-
-
-def _let_in(postgres: PostgresServer) -> None:
-    """The other hosts, by password."""
-    with (postgres.folder / "data" / "pg_hba.conf").open("a") as rules:
-        rules.write(f"host all all {NETWORK} scram-sha-256\n")
-    with psycopg.connect(postgres.url(), autocommit=True) as sql:
-        sql.execute("SELECT pg_reload_conf()")
 
 
 def scale_out(stage: Stage, report: Report, quick: bool) -> None:
@@ -152,7 +55,7 @@ def scale_out(stage: Stage, report: Report, quick: bool) -> None:
 
 def _run_fleet(stage: Stage, mill: Mill, costs: ServerCosts, fleet: Fleet, simulator: int, quick: bool) -> Steady:
     open_calls = fleet.workers * fleet.in_flight
-    jobs = 2 * open_calls + round(min(fleet.ideal, 800) * (QUICK_STEADY_S if quick else STEADY_S))
+    jobs = 2 * open_calls + round(min(fleet.ideal, MOST_JOBS_PER_S) * (QUICK_STEADY_S if quick else STEADY_S))
     with stage.workers(mill, fleet) as pids:
         mill.submit(jobs)
         parties = {"workers": pids, "PostgreSQL": [stage.postgres.pid], "Redis": [stage.redis.pid]}
@@ -236,93 +139,7 @@ def _statements(costs: ServerCosts, seconds: float) -> float:
     return per_s
 
 
-def ledger_alone(stage: Stage, report: Report, quick: bool) -> None:
-    """Admission and settlement by more and more processes, without calls: of one batch, and of a batch each."""
-    jobs = QUICK_LEDGER_JOBS if quick else LEDGER_JOBS
-    rows = []
-    for processes in PROCESSES:
-        for batches in sorted({1, processes}):
-            rows.append(_ledger_row(stage, processes, batches, jobs))
-    report.table(f"The ledger by itself, groups of {GROUP}, {jobs:,} jobs in all", rows)
-
-
-def _ledger_row(stage: Stage, processes: int, batches: int, jobs: int) -> dict[str, Any]:
-    url = stage.postgres.new_database()
-    _prepare(url, batches, jobs // batches)
-    with ServerCosts(stage.postgres, url, stage.redis) as costs, ExitStack() as stack:
-        programs = [
-            stack.enter_context(_program(url, f"batch-{number % batches}", jobs // processes))
-            for number in range(processes)
-        ]
-        before_s, waits = cpu_s([stage.postgres.pid]), Counter[str]()
-        with _sampling(costs, waits):
-            told = _let_run(programs)
-        postgres_s, deadlocks = cpu_s([stage.postgres.pid]) - before_s, costs.deadlocks()
-    stage.postgres.drop_database(url)
-    done = sum(one["jobs"] for one in told)
-    samples = max(1, sum(waits.values()))
-    locked = sum(count for what, count in waits.items() if what.startswith("Lock"))
-    return {
-        "processes": processes,
-        "batches": batches,
-        "jobs/s": done / max(one["seconds"] for one in told),
-        "python ms": 1000 * sum(one["cpu_s"] for one in told) / done,
-        "PostgreSQL ms": 1000 * postgres_s / done,
-        "sessions in a lock": locked / samples,
-        "deadlocks": deadlocks,
-        "most waited for": next((what for what, _ in waits.most_common() if what != "running"), "nothing"),
-    }
-
-
-def _prepare(url: str, batches: int, rows: int) -> None:
-    ledger = Ledger(url)
-    upgrade(ledger)
-    for number in range(batches):
-        ledger_load.fill(ledger, f"batch-{number}", rows)
-    ledger.close()
-
-
-@contextmanager
-def _program(url: str, batch_id: str, jobs: int) -> Iterator["subprocess.Popen[str]"]:
-    """A process of ledger_load.py that is ready to run."""
-    command = [sys.executable, "-m", "benchmarks.ledger_load", "ledger", "--batch", batch_id]
-    command += ["--jobs", str(jobs), "--group", str(GROUP)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(url + "\n")
-        process.stdin.flush()
-        if process.stdout.readline().strip() != "ready":
-            raise SystemExit("a ledger process did not start")
-        yield process
-
-
-def _let_run(programs: "Sequence[subprocess.Popen[str]]") -> list[dict[str, float]]:
-    for one in programs:
-        assert one.stdin is not None
-        one.stdin.write("\n")
-        one.stdin.flush()
-    return [json.loads(one.stdout.readline()) for one in programs if one.stdout is not None]
-
-
-@contextmanager
-def _sampling(costs: ServerCosts, waits: Counter[str]) -> Iterator[None]:
-    """What the sessions wait for, a few times a second."""
-    over = threading.Event()
-
-    def sample() -> None:
-        while not over.wait(0.05):
-            waits.update(costs.waiting())
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-PARTS = {"workers": scale_out, "idle": idle, "ledger": ledger_alone}
+PARTS = {"workers": scale_out, "idle": idle, "lanes": lanes, "ledger": ledger_alone}
 
 
 def main() -> None:
