@@ -371,6 +371,20 @@ def test_the_last_result_and_the_usual_duration_are_glimpsed(ledger: Ledger) -> 
     assert read(ledger, overview.glimpse, open_batch(ledger)).last_custom_id is None
 
 
+def test_the_last_result_of_a_batch_is_found_behind_those_of_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = open_batch(ledger, 3)
+    first, second, _ = ask(ledger, batch, 3).admitted
+    book(ledger, succeeded(first.attempt_id))
+    book(ledger, refused(second.attempt_id))
+    book(ledger, succeeded(admit_one(ledger, open_batch(ledger)).attempt_id))
+    seen = read(ledger, overview.glimpse, batch)
+    assert (seen.last_custom_id, seen.last_outcome) == ("row-2", "refused")
+    monkeypatch.setattr(overview, "_LOOK_BACK", 1)
+    assert read(ledger, overview.glimpse, batch) == seen
+
+
 def test_jobs_come_with_their_pictures(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overview, "_PAGE", 5)
     batch = busy_batch(ledger)
