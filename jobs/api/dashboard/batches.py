@@ -23,7 +23,7 @@ from jobs.report.panel import projection
 router = APIRouter()
 
 PAGE = 20
-_STRIP = 12
+_STRIP = 16
 _ACTS = 5
 
 

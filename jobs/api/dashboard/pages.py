@@ -73,7 +73,7 @@ def may(request: Request, *scopes: TokenScope) -> bool:
 
 
 def missing(what: str) -> Problem:
-    return Problem(404, "not_found", f"there is no {what} here", next_="the list of batches is at /")
+    return Problem(404, "not_found", f"there is no {what} here", next_="it may be misspelt; the list of batches leads to all there is")
 
 
 def _doubts(request: Request) -> int:
