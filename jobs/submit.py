@@ -21,13 +21,16 @@ from jobs.catalogue.prices import PriceBook
 from jobs.errors import Conflict, LedgerError, UsageError
 from jobs.ids import new_batch_id
 from jobs.ledger import intake
+from jobs.ledger.bulk import open_for_loading
 from jobs.ledger.engine import Ledger
 from jobs.ledger.intake import NewBatch, NewJob
 from jobs.ledger.overview import Transaction
 from jobs.manifest import CheckResult, ManifestOptions, Problem, Row, check_manifest, manifest_digest
 from jobs.money import Estimate
 
-_PIECE_ROWS = 5_000
+_PIECE_ROWS = 10_000
+_PIECE_CHARS = 8_000_000
+"""Of requests; two pieces are in memory at a time, one being read and one being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def submit(
             return Submission(None, 0, False, check)
         return _open(ledger, loading, fingerprint, policy, check, on_open)
     except BaseException:
-        loading.abandon()
+        loading.close()
         with suppress(LedgerError):  # what stays under loading never runs, and is cleared away later
             ledger.write(intake.discard_batch, loading.batch_id)
         raise
@@ -139,9 +142,10 @@ class _Loading:
     def __init__(self, ledger: Ledger, policy: Policy) -> None:
         self.batch_id = new_batch_id()
         self.by_model: Counter[str] = Counter()
-        self._ledger = ledger
+        self._ledger = open_for_loading(ledger)
         self._policy = policy
         self._piece: list[NewJob] = []
+        self._piece_chars = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._writing: Future[None] | None = None
 
@@ -150,7 +154,8 @@ class _Loading:
         job = self._job(row, cost)
         self.by_model[job.model] += 1
         self._piece.append(job)
-        if len(self._piece) >= _PIECE_ROWS:
+        self._piece_chars += len(job.request)
+        if len(self._piece) >= _PIECE_ROWS or self._piece_chars >= _PIECE_CHARS:
             self._write_piece()
 
     def finish(self) -> None:
@@ -158,16 +163,17 @@ class _Loading:
         if self._piece:
             self._write_piece()
         self._wait()
-        self._writer.shutdown()
+        self.close()
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         """Return when nothing is being written any more."""
         self._writer.shutdown()
+        self._ledger.close()
 
     def _write_piece(self) -> None:
         self._wait()
         self._writing = self._writer.submit(self._ledger.write, intake.stage_jobs, self.batch_id, self._piece)
-        self._piece = []
+        self._piece, self._piece_chars = [], 0
 
     def _wait(self) -> None:
         if self._writing is not None:

@@ -4,8 +4,9 @@ Names rows without a custom_id, fills in defaults, and sees that required tags a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from jobs.manifest.options import ManifestOptions
 from jobs.manifest.rows import Complaint, Problem, Row, error, place
@@ -15,14 +16,13 @@ MAX_ID_BYTES = 1024
 ID_FIELDS = ("custom_id", "id")
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """What one record says, before it is known to be a row."""
 
     custom_id: str = ""
-    request: dict[str, Any] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    complaints: list[Complaint] = field(default_factory=list)
+    request: dict[str, Any] = msgspec.field(default_factory=dict)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    complaints: list[Complaint] = msgspec.field(default_factory=list)
 
     def name(self, value: object) -> None:
         """Take the record's id: text, or a whole number, which becomes text."""
@@ -38,14 +38,13 @@ class Draft:
             self.complaints.append(error("long_id", message, "shorten it", field="id", value=value))
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """Where a record stands."""
 
     row: int
     line: int
     excel_row: int | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def finish(draft: Draft, options: ManifestOptions, spot: Spot) -> Iterator[Row | Problem]:

