@@ -1,6 +1,7 @@
 """The whole server as one ASGI application: the guard around three, each of which words refusals its own way."""
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
@@ -11,7 +12,7 @@ from jobs.api.access import Access
 from jobs.api.dashboard import app as dashboard
 from jobs.api.guard import Guard
 from jobs.api.openai import app as openai
-from jobs.api.problems import Problem
+from jobs.api.problems import Problem, translated
 from jobs.api.service import Service
 
 
@@ -24,7 +25,13 @@ def create_app(service: Service) -> ASGIApp:
             "/", Access(dashboard.make_app(), open_paths=dashboard.is_open, refuse=dashboard.refuse, cookies=True)
         ),
     ]
-    return Guard(Starlette(routes=routes), service, _refuse)
+    inner = Starlette(routes=routes, exception_handlers={HTTPException: _nowhere})
+    return Guard(inner, service, _refuse)
+
+
+async def _nowhere(request: Request, error: Exception) -> Response:
+    """A path that no application takes, such as one with a line end in it."""
+    return _refuse(request, translated(error))
 
 
 def _refuse(request: Request, problem: Problem) -> Response:

@@ -1,7 +1,7 @@
 """/api/batches: submit, list, show, and what a person decides about a batch. The same fields as the commands'."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
@@ -13,8 +13,8 @@ from jobs.api import shapes
 from jobs.api.access import Judge, Reader, Submitter
 from jobs.api.finding import BatchId, require_batch, require_batch_of
 from jobs.api.manifests import BODY, received_manifest
-from jobs.api.paging import After, Cursor, Limit, Row, cursor, json_response, page
-from jobs.api.problems import Problem
+from jobs.api.paging import Cursor, Limit, Row, cursor, json_response, page
+from jobs.api.paging import after as behind
 from jobs.api.service import Service, Serving
 from jobs.api.settings import Asked, Dollars, nano_of, policy_of, reading_of
 from jobs.api.submissions import check, key_of, record
@@ -27,28 +27,26 @@ from jobs.submit import Submission
 
 router = APIRouter(prefix="/batches", tags=["batches"], responses=shapes.PROBLEMS)
 
-_RETRIED = (JobState.FAILED, JobState.HELD, JobState.REFUSED)
-
 
 class Selection(BaseModel):
     """Jobs of a batch to queue again."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    states: Annotated[list[str], Field(min_length=1, max_length=3)]
+    states: Annotated[list[Literal["failed", "held", "refused"]], Field(min_length=1, max_length=3)]
     cause: Annotated[str, Field(max_length=200)] | None = Field(None, description="only this error kind")
     model: Annotated[str, Field(max_length=200)] | None = Field(None, description="only this model")
     dry_run: bool = False
 
 
 class Reason(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     reason: Annotated[str, Field(min_length=1, max_length=500)] = "operator"
 
 
 class Going(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     budget_dollars: Dollars | None = Field(None, description="the batch's new budget")
 
@@ -82,16 +80,20 @@ async def submit(
 
 @router.get("", response_model=shapes.Batches)
 def batches(
-    request: Request, service: Serving, _caller: Reader, after: After = None, limit: Limit = None
+    request: Request,
+    service: Serving,
+    _caller: Reader,
+    after: Annotated[str | None, behind(int, str)] = None,
+    limit: Limit = None,
 ) -> Response:
     """The batches, the newest first."""
 
-    def read(behind: Cursor, most: int) -> list[Row]:
-        key = (int(behind[0]), str(behind[1])) if behind else None
+    def read(known: Cursor, most: int) -> list[Row]:
+        key = (int(known[0]), str(known[1])) if known else None
         with service.ledger.read() as tx:
             return [batch_json(line) for line in list_standing(tx, most, key)]
 
-    return page(request, "batches", read, _key, cursor(after, int, str), limit)
+    return page(request, "batches", read, _key, cursor(after), limit)
 
 
 @router.get("/{batch}", response_model=shapes.Standing)
@@ -129,19 +131,13 @@ def retry(service: Serving, caller: Judge, batch: BatchId, told: Selection) -> R
     """Queue failed, held or refused jobs again, of one cause or model if named, with fresh limits of attempts and
     time. Held ones may have been paid for already. `dry_run` says how many and what they may cost at worst."""
     require_batch_of(service, batch)
-    chosen = decide.Chosen([_state(word) for word in told.states], told.cause, told.model)
+    chosen = decide.Chosen([JobState(word) for word in told.states], told.cause, told.model)
     number, worst_nano = decide.worst_case(service.ledger, batch, chosen)
     if number and not told.dry_run:
         number = decide.retry(service.ledger, caller.name, batch, chosen, worst_nano)
         _wake(service, batch)
     facts = {"batch": batch, "jobs": number, "worst_case_nanodollars": worst_nano, "dry_run": told.dry_run}
     return json_response(facts)
-
-
-def _state(word: str) -> JobState:
-    if word not in _RETRIED:
-        raise Problem(422, "invalid_request", f"{word!r} jobs are not sent again", next_="failed, held or refused")
-    return JobState(word)
 
 
 def _submitted(service: Service, batch_id: str, duplicate: bool) -> Response:

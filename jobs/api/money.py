@@ -1,18 +1,18 @@
 """/api/report, /api/budgets, /api/resolve, /api/acts: what it cost, what it may cost, and who decided."""
 
-import re
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from jobs import decide
 from jobs.api import shapes
 from jobs.api.access import Administrator, Reader, Treasurer
-from jobs.api.finding import require_batch
-from jobs.api.paging import After, Cursor, Limit, Row, cursor, json_response, page
+from jobs.api.finding import BatchId, require_batch, require_batch_of
+from jobs.api.paging import Cursor, Limit, Row, cursor, json_response, page
+from jobs.api.paging import after as behind
 from jobs.api.problems import Problem
 from jobs.api.service import Service, Serving
 from jobs.api.settings import Dollars, nano_of
@@ -30,39 +30,62 @@ router = APIRouter(tags=["money"], responses=shapes.PROBLEMS)
 
 Id = Annotated[str, Field(min_length=1, max_length=40)]
 _MOST_ATTEMPTS = 1_000
-_GROUPING = r"^(day|model|batch|outcome|meter|tag:.+)$"
+AttemptIds = Annotated[list[Id], Field(min_length=1, max_length=_MOST_ATTEMPTS)]
+Evidence = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"[^\s]")]
+_GROUPING = "^(day|model|batch|outcome|meter|tag:.+)$"
 
 
-class Cap(BaseModel):
-    """A budget's cap. `key` is KEY=VALUE of a tag, the id of a batch, and nothing else's."""
+def day(name: str, told: str) -> Any:
+    """The parameter of a UTC day."""
+    pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+    return Query(alias=name, description=told, pattern=pattern, json_schema_extra={"format": "date"})
 
-    model_config = ConfigDict(extra="forbid")
 
-    scope: Scope
-    key: Annotated[str, Field(max_length=500)] = ""
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class WideCap(_Strict):
+    """The cap of everything, of each month or of each day."""
+
+    scope: Literal["overall", "month", "day"]
     cap_dollars: Dollars | None = Field(description="null: no cap")
 
 
-class Resolution(BaseModel):
-    """What became of calls in doubt: the named ones, or all of a batch."""
+class TagCap(_Strict):
+    scope: Literal["tag"]
+    key: Annotated[str, Field(max_length=500, pattern=r"^[^=\s][^=]*=", description="KEY=VALUE")]
+    cap_dollars: Dollars | None
 
-    model_config = ConfigDict(extra="forbid")
 
-    attempts: Annotated[list[Id], Field(max_length=_MOST_ATTEMPTS)] = []
-    batch: Id | None = None
-    billed: bool
-    amount_dollars: Dollars | None = Field(None, description="of each call; its ceiling otherwise")
-    evidence: Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"\S")]
+class BatchCap(_Strict):
+    scope: Literal["batch"]
+    key: Annotated[Id, Field(description="of the batch")]
+    cap_dollars: Dollars | None
+
+
+class Verdict(_Strict):
+    """Of calls in doubt: they were not paid for."""
+
+    billed: Literal[False]
+    evidence: Evidence
     retry: bool = Field(False, description="queue the jobs again; they fail otherwise")
     dry_run: bool = False
 
-    @model_validator(mode="after")
-    def _one_way(self) -> "Resolution":
-        if bool(self.attempts) == bool(self.batch):
-            raise ValueError("name the attempts, or the batch")
-        if self.amount_dollars is not None and not self.billed:
-            raise ValueError("amount_dollars goes with billed")
-        return self
+
+class BilledVerdict(Verdict):
+    """They were paid for."""
+
+    billed: Literal[True]  # type: ignore[assignment]  # the other of the two
+    amount_dollars: Dollars | None = Field(None, description="of each call; its ceiling otherwise")
+
+
+class NamedVerdict(Verdict):
+    attempts: AttemptIds
+
+
+class NamedBilledVerdict(BilledVerdict):
+    attempts: AttemptIds
 
 
 @router.get("/report", response_model=shapes.Report)
@@ -71,13 +94,11 @@ def report(
     _caller: Reader,
     batch: Annotated[str | None, Query(max_length=40)] = None,
     by: Annotated[str, Query(max_length=200, pattern=_GROUPING)] = "model",
-    since: Annotated[date | None, Query(alias="from", description="first UTC day")] = None,
-    until: Annotated[date | None, Query(alias="to", description="UTC day after the last")] = None,
+    since: Annotated[str | None, day("from", "first UTC day")] = None,
+    until: Annotated[str | None, day("to", "UTC day after the last")] = None,
 ) -> Response:
     """Cost and counts of a batch, or of the whole ledger, grouped: `imagemill report --json`."""
-    if not re.fullmatch(_GROUPING, by):  # the pattern's $ lets a line end pass
-        raise Problem(422, "invalid_request", "there is no such grouping")
-    span = Span(batch, since.isoformat() if since else None, until.isoformat() if until else None)
+    span = Span(batch, _day(since), _day(until))
     with service.ledger.read() as tx:
         if batch is not None:
             require_batch(tx, batch)
@@ -92,32 +113,36 @@ def budgets(service: Serving, _caller: Reader) -> Response:
 
 
 @router.put("/budgets", response_model=shapes.Budgets)
-def set_budget(service: Serving, caller: Treasurer, cap: Cap) -> Response:
+def set_budget(service: Serving, caller: Treasurer, cap: WideCap | TagCap | BatchCap) -> Response:
     """Set or lift a cap. A cap below what is used takes nothing back: it stops new calls."""
-    key = _require_key(service, cap)
-    decide.set_budget(service.ledger, caller.name, cap.scope, key, nano_of(cap.cap_dollars))
+    scope, key = Scope(cap.scope), "" if isinstance(cap, WideCap) else cap.key
+    if scope is Scope.BATCH:
+        require_batch_of(service, key)
+    decide.set_budget(service.ledger, caller.name, scope, key, nano_of(cap.cap_dollars))
     with service.ledger.read() as tx:
-        found = read_budget(tx, cap.scope, key)
+        found = read_budget(tx, scope, key)
     return json_response({"budgets": [budget_json(found)] if found else []})
 
 
-@router.post("/resolve", response_model=shapes.Resolved)
-def resolve(service: Serving, caller: Treasurer, told: Resolution) -> Response:
-    """Say what became of calls whose outcome nobody saw, wholly or not at all. 409: one of them cannot be resolved
-    (so)."""
-    doubts = _doubts(service, told)
-    amount = nano_of(told.amount_dollars)
-    amounts = {one.attempt_id: _billed(one, told, amount) for one in doubts}
-    if told.dry_run or not doubts:
-        return json_response(resolved_json(would_resolve(doubts, amounts), dry_run=told.dry_run))
-    act = Act(caller.name, "resolve", told.batch, evidence=told.evidence.strip())
-    try:
-        done = service.ledger.write(resolving.resolve_named, amounts, act, again=told.retry)
-    except UsageError as error:
-        raise Problem(409, "not_resolvable", str(error), next_="GET the attempts again") from None
-    for batch, jobs in (done.queued or {}).items():
-        service.wake(batch, jobs)
-    return json_response(resolved_json(done, dry_run=False))
+@router.post("/attempts/resolve", response_model=shapes.Resolved)
+def resolve_attempts(service: Serving, caller: Treasurer, told: NamedBilledVerdict | NamedVerdict) -> Response:
+    """Say what became of these calls, whose outcome nobody saw: of all or of none. 409: one of them cannot be
+    resolved (so)."""
+    with service.ledger.read() as tx:
+        doubts = read_doubts(tx, sorted(set(told.attempts)))
+    missing = sorted(set(told.attempts) - {one.attempt_id for one in doubts})
+    if missing:
+        raise Problem(404, "no_such_attempt", f"there is no attempt {missing[0]}; nothing was changed")
+    return _resolve(service, doubts, told, Act(caller.name, "resolve", None, evidence=told.evidence.strip()))
+
+
+@router.post("/batches/{batch}/resolve", response_model=shapes.Resolved)
+def resolve_batch(service: Serving, caller: Treasurer, batch: BatchId, told: BilledVerdict | Verdict) -> Response:
+    """The same of all calls of a batch that are in doubt."""
+    with service.ledger.read() as tx:
+        require_batch(tx, batch)
+        doubts = read_doubts(tx, unknown_of(tx, batch))
+    return _resolve(service, doubts, told, Act(caller.name, "resolve", batch, evidence=told.evidence.strip()))
 
 
 @router.post("/endpoints/resume", response_model=shapes.Lifted)
@@ -133,47 +158,42 @@ def acts(
     service: Serving,
     _caller: Reader,
     batch: Annotated[str | None, Query(max_length=40)] = None,
-    after: After = None,
+    after: Annotated[str | None, behind(int)] = None,
     limit: Limit = None,
 ) -> Response:
     """Who decided what, the newest first."""
 
-    def read(behind: Cursor, most: int) -> list[Row]:
+    def read(known: Cursor, most: int) -> list[Row]:
         with service.ledger.read() as tx:
-            return list(list_acts(tx, batch, most, int(behind[0]) if behind else None))
+            return list(list_acts(tx, batch, most, int(known[0]) if known else None))
 
-    return page(request, "acts", read, lambda row: (row["id"],), cursor(after, int), limit)
-
-
-def _require_key(service: Service, cap: Cap) -> str:
-    """The key as the ledger has it. Raises Problem."""
-    if cap.scope is Scope.BATCH:
-        with service.ledger.read() as tx:
-            require_batch(tx, cap.key)
-        return cap.key
-    if cap.scope is Scope.TAG:
-        name, equals, value = cap.key.partition("=")
-        if not name.strip() or not equals:
-            raise Problem(422, "invalid_request", "the key of a tag is KEY=VALUE")
-        return f"{name.strip()}={value}"
-    if cap.key:
-        raise Problem(422, "invalid_request", f"{cap.scope} has no key")
-    return ""
+    return page(request, "acts", read, lambda row: (row["id"],), cursor(after), limit)
 
 
-def _doubts(service: Service, told: Resolution) -> list[Doubt]:
-    with service.ledger.read() as tx:
-        if told.batch is not None:
-            require_batch(tx, told.batch)
-            return read_doubts(tx, unknown_of(tx, told.batch))
-        found = read_doubts(tx, sorted(set(told.attempts)))
-    missing = set(told.attempts) - {one.attempt_id for one in found}
-    if missing:
-        raise Problem(404, "no_such_attempt", f"there is no attempt {sorted(missing)[0]}; nothing was changed")
-    return found
+def _day(text: str | None) -> str | None:
+    """Raises Problem 422 for a day that no calendar has."""
+    try:
+        return None if text is None else date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise Problem(422, "invalid_request", f"{text} is no day", next_="write it as 2026-11-22") from None
 
 
-def _billed(doubt: Doubt, told: Resolution, amount: int | None) -> int | None:
-    if not told.billed:
+def _resolve(service: Service, doubts: list[Doubt], told: Verdict, act: Act) -> Response:
+    amounts = {one.attempt_id: _billed(one, told) for one in doubts}
+    if told.dry_run or not doubts:
+        return json_response(resolved_json(would_resolve(doubts, amounts), dry_run=told.dry_run))
+    try:
+        done = service.ledger.write(resolving.resolve_named, amounts, act, again=told.retry)
+    except UsageError as error:
+        raise Problem(409, "not_resolvable", str(error), next_="look at the attempts again") from None
+    for batch, jobs in (done.queued or {}).items():
+        service.wake(batch, jobs)
+    return json_response(resolved_json(done, dry_run=False))
+
+
+def _billed(doubt: Doubt, told: Verdict) -> int | None:
+    """What the call cost in nano-dollars; None: nothing."""
+    if not isinstance(told, BilledVerdict):
         return None
+    amount = nano_of(told.amount_dollars)
     return doubt.ceiling_nano if amount is None else amount

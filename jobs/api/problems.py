@@ -50,8 +50,10 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     }
 
 
-def problem_response(problem: Problem) -> JSONResponse:
-    return JSONResponse(problem_json(problem), problem.status_code, headers=problem.headers, media_type=MEDIA_TYPE)
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """`headers` win over the problem's own."""
+    told = {**(problem.headers or {}), **(headers or {})}
+    return JSONResponse(problem_json(problem), problem.status_code, headers=told, media_type=MEDIA_TYPE)
 
 
 _TRANSLATED: Sequence[tuple[type[ImagemillError], int, str, str | None]] = (

@@ -1,5 +1,6 @@
 """/api: the application of imagemill's own API, put together from its routers."""
 
+import re
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request
@@ -7,7 +8,7 @@ from starlette.responses import Response
 
 from jobs.api import batches, events, images, money, rows, system
 from jobs.api.live import Publisher
-from jobs.api.problems import Problem, answer_with_problems, problem_response
+from jobs.api.problems import Problem, answer_with_problems, problem_response, translated
 
 _OPEN = frozenset({"/api/health", "/api/openapi.json"})
 
@@ -24,7 +25,22 @@ def make_app() -> FastAPI:
     app.state.publisher = Publisher()
     for module in (batches, rows, images, money, events, system):
         app.include_router(module.router)
+    app.add_exception_handler(405, _wrong_method)
     return app
+
+
+async def _wrong_method(request: Request, error: Exception) -> Response:
+    """405, with every method that the path does have: they are routes of their own."""
+    problem = translated(error)
+    path = request.url.path.removeprefix("/api")
+    operations = request.app.openapi()["paths"]
+    methods = {
+        method.upper()
+        for template, found in operations.items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
+        for method in found
+    }
+    return problem_response(problem, {"Allow": ", ".join(sorted(methods))})
 
 
 def is_open(path: str) -> bool:

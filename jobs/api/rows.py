@@ -8,7 +8,8 @@ from fastapi.responses import Response
 from jobs.api import shapes
 from jobs.api.access import Reader
 from jobs.api.finding import BatchId, require_batch_of
-from jobs.api.paging import After, Cursor, Limit, Row, cursor, json_response, page
+from jobs.api.paging import Cursor, Limit, Row, cursor, json_response, page
+from jobs.api.paging import after as behind
 from jobs.api.problems import Problem
 from jobs.api.service import Serving
 from jobs.ledger.listing import Filter, list_attempts, list_images, list_jobs
@@ -18,6 +19,7 @@ from jobs.states import JobState, Outcome
 router = APIRouter(prefix="/batches/{batch}", tags=["rows"], responses=shapes.PROBLEMS)
 
 Word = Annotated[str | None, Query(max_length=200)]
+_OUTCOMES = f"^({'|'.join(['open', *Outcome])})$"
 RowNumber = Annotated[int, Path(ge=1, le=10**12)]
 
 
@@ -30,17 +32,17 @@ def jobs(
     state: Annotated[JobState | None, Query()] = None,
     model: Word = None,
     cause: Word = None,
-    after: After = None,
+    after: Annotated[str | None, behind(int)] = None,
     limit: Limit = None,
 ) -> Response:
     """The jobs of a batch: state, attempts, charge, error."""
     require_batch_of(service, batch)
 
-    def read(behind: Cursor, most: int) -> list[Row]:
+    def read(known: Cursor, most: int) -> list[Row]:
         with service.ledger.read() as tx:
-            return list(list_jobs(tx, batch, Filter(state, model, cause, most, behind)))
+            return list(list_jobs(tx, batch, Filter(state, model, cause, most, known)))
 
-    return page(request, "jobs", read, lambda row: (row["row"],), cursor(after, int), limit)
+    return page(request, "jobs", read, lambda row: (row["row"],), cursor(after), limit)
 
 
 @router.get("/jobs/{row}", response_model=shapes.Job)
@@ -60,23 +62,20 @@ def attempts(
     service: Serving,
     _caller: Reader,
     batch: BatchId,
-    outcome: Annotated[str | None, Query(description="one of the outcomes, or `open`: in flight")] = None,
+    outcome: Annotated[str | None, Query(pattern=_OUTCOMES, description="`open`: in flight")] = None,
     model: Word = None,
     cause: Word = None,
-    after: After = None,
+    after: Annotated[str | None, behind(int, int)] = None,
     limit: Limit = None,
 ) -> Response:
     """The calls of a batch: outcome, HTTP status, usage, ceiling and charge."""
     require_batch_of(service, batch)
-    if outcome is not None and outcome != "open" and outcome not in set(Outcome):
-        known = ", ".join(["open", *Outcome])
-        raise Problem(422, "invalid_request", "there is no such outcome", next_=f"known are: {known}")
 
-    def read(behind: Cursor, most: int) -> list[Row]:
+    def read(known: Cursor, most: int) -> list[Row]:
         with service.ledger.read() as tx:
-            return list(list_attempts(tx, batch, Filter(outcome, model, cause, most, behind)))
+            return list(list_attempts(tx, batch, Filter(outcome, model, cause, most, known)))
 
-    return page(request, "attempts", read, lambda row: (row["row"], row["number"]), cursor(after, int, int), limit)
+    return page(request, "attempts", read, lambda row: (row["row"], row["number"]), cursor(after), limit)
 
 
 @router.get("/images", response_model=shapes.Images)
@@ -85,19 +84,19 @@ def images(
     service: Serving,
     _caller: Reader,
     batch: BatchId,
-    after: After = None,
+    after: Annotated[str | None, behind(int, int, str)] = None,
     limit: Limit = None,
 ) -> Response:
     """The files of a batch: where to get them, size, checksum."""
     require_batch_of(service, batch)
 
-    def read(behind: Cursor, most: int) -> list[Row]:
+    def read(known: Cursor, most: int) -> list[Row]:
         store = service.store
-        chosen = Filter(limit=most, after=behind)
+        chosen = Filter(limit=most, after=known)
         with service.ledger.read() as tx:
             return [_linked(row) for row in list_images(tx, batch, chosen, lambda name: str(store.path_of(name)))]
 
-    return page(request, "images", read, _image_key, cursor(after, int, int, str), limit)
+    return page(request, "images", read, _image_key, cursor(after), limit)
 
 
 @router.get("/failures", response_model=shapes.Causes)

@@ -21,7 +21,7 @@ DOLLARS = r"^\d{1,9}(\.\d{1,9})?$"
 Dollars = Annotated[str, Field(pattern=DOLLARS, examples=["12.50"])]
 """An amount of dollars; nine decimals are a nano-dollar."""
 Word = Annotated[str, Field(max_length=200)]
-Pairs = Annotated[list[Annotated[str, Field(max_length=2_000)]], Field(max_length=100)]
+Pairs = Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)]
 MOST_TIMES = 1_000
 
 
@@ -31,8 +31,8 @@ class BatchSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     map: Pairs = Field(default_factory=list, description="FIELD=COLUMN: where a field is")
-    prompt_template: str | None = Field(default=None, max_length=32_000, description="prompt with {column} places")
-    tag_columns: list[Word] = Field(default_factory=list, max_length=100, description="columns that become tags")
+    prompt_template: str | None = Field(default=None, max_length=8_000, description="prompt with {column} places")
+    tag_columns: list[Word] = Field(default_factory=list, max_length=20, description="columns that become tags")
     tags_from_rest: bool = Field(default=False, description="all columns that are no fields become tags")
     require_tags: list[Word] = Field(
         default_factory=list, max_length=100, description="tags that every row must have"

@@ -17,7 +17,8 @@ _MOST_KNOWN = 1_000
 class Throttle:
     """Thread-safe. Tokens that were right before pass: a bad neighbour behind a proxy locks nobody out."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, most_wrong: int = _MOST_WRONG, now: Callable[[], float] = time.monotonic) -> None:
+        self._most_wrong = most_wrong
         self._now = now
         self._lock = threading.Lock()
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
@@ -31,12 +32,12 @@ class Throttle:
                 return 0
             while times and times[0] <= self._now() - _WINDOW_S:
                 times.popleft()
-            return 0 if len(times) < _MOST_WRONG else int(times[0] + _WINDOW_S - self._now()) + 1
+            return 0 if len(times) < self._most_wrong else int(times[0] + _WINDOW_S - self._now()) + 1
 
     def was_wrong(self, address: str, digest: str) -> None:
         with self._lock:
             self._known.pop(digest, None)
-            times = self._wrong.setdefault(address, deque(maxlen=_MOST_WRONG))
+            times = self._wrong.setdefault(address, deque(maxlen=self._most_wrong))
             times.append(self._now())
             self._wrong.move_to_end(address)
             if len(self._wrong) > _MOST_ADDRESSES:

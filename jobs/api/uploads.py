@@ -5,6 +5,7 @@ wants it longer moves it away.
 """
 
 import hashlib
+import logging
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -23,6 +24,8 @@ from jobs.api.problems import Problem
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a bad form is answered, not logged
 
 _PIECE_BYTES = 1024 * 1024
 _MOST_FIELD_BYTES = 64 * 1024

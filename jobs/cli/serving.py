@@ -28,6 +28,8 @@ _GRACE_S = 5
 """Open event streams would hold a stopping server for ever."""
 _MOST_CONNECTIONS = 500
 _MIB = 1024 * 1024
+_MOST_HEAD_BYTES = 256 * 1024
+"""Settings stand in the query, and a prompt template in them."""
 
 
 @verb("serve", "imagemill serve", "imagemill serve --host 0.0.0.0 --public --allow-host images.example.com")
@@ -138,6 +140,7 @@ def _run(service: "Service", sock: socket.socket) -> None:
         proxy_headers=False,  # an address that a stranger wrote is none
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_S,
+        h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
     )
     try:
         uvicorn.Server(config).run(sockets=[sock])
