@@ -44,16 +44,20 @@ def lanes(stage: Stage, report: Report, quick: bool) -> None:
     ledger, worker = Ledger(url), new_worker_id()
     ledger.write(recovery.register_worker, worker, "bench", 0, worker)
     claimer = Claimer(worker, ledger_load.ENDPOINT, Caps(), 900_000)
-    rows = [_lane_row(stage, ledger, claimer, group, turns) for group in LANE_GROUPS]
+    with ServerCosts(stage.postgres, url, stage.redis) as costs:
+        rows = [_lane_row(stage, ledger, claimer, group, turns, costs) for group in LANE_GROUPS]
     ledger.close()
     stage.postgres.drop_database(url)
     report.table(f"The lane of one batch, medians of {turns} transactions of one process", rows)
 
 
-def _lane_row(stage: Stage, ledger: Ledger, claimer: Claimer, group: int, turns: int) -> dict[str, Any]:
+def _lane_row(
+    stage: Stage, ledger: Ledger, claimer: Claimer, group: int, turns: int, costs: ServerCosts
+) -> dict[str, Any]:
     for _ in range(WARM_TURNS):
         _turn(ledger, claimer, group)
     postgres_s, python_s = cpu_s([stage.postgres.pid]), time.process_time()
+    wal_bytes = costs.read()["WAL bytes"]
     taken = [_turn(ledger, claimer, group) for _ in range(turns)]
     admission_s, settlement_s = (middle(lengths) for lengths in zip(*taken, strict=True))
     jobs = group * turns
@@ -64,6 +68,7 @@ def _lane_row(stage: Stage, ledger: Ledger, claimer: Claimer, group: int, turns:
         "jobs/s at most": group / (admission_s + settlement_s),
         "python ms/job": 1000 * (time.process_time() - python_s) / jobs,
         "PostgreSQL ms/job": 1000 * (cpu_s([stage.postgres.pid]) - postgres_s) / jobs,
+        "WAL B/job": (costs.read()["WAL bytes"] - wal_bytes) / jobs,
     }
 
 
