@@ -215,6 +215,11 @@ def _totals(ledger: Ledger) -> Iterator[str]:
         "INSERT INTO job_tallies (batch_id, model, state, jobs)"
         " SELECT batch_id, model, state, count(*) FROM jobs GROUP BY 1, 2, 3"
     )
+    # Work leaves a 0 where jobs were queued and running.
+    yield (
+        "INSERT INTO job_tallies (batch_id, model, state, jobs) SELECT DISTINCT batch_id, model, s.state, 0"
+        " FROM job_tallies CROSS JOIN (SELECT 'queued' AS state UNION ALL SELECT 'running') AS s"
+    )
     yield (
         "INSERT INTO budgets (scope, key, confirmed_nano, possible_nano, reserved_nano)"
         " SELECT 'batch', batch_id, sum(charged_nano), sum(possible_nano), 0 FROM jobs GROUP BY batch_id"

@@ -87,17 +87,18 @@ class PicturedJob:
 
 def list_standing(tx: Connection, most: int = 50, after: tuple[int, str] | None = None) -> list[BatchLine]:
     """The newest batches with their counts and money; with `after` those behind that (created_at, batch)."""
+    opened = select(batches).where(batches.c.state != BatchState.LOADING)
+    # Before anything is joined: there may be very many.
+    newest = opened.order_by(batches.c.created_at.desc(), batches.c.id).limit(most).subquery()
     done = (
         select(func.coalesce(func.sum(job_tallies.c.jobs), 0))
-        .where(job_tallies.c.batch_id == batches.c.id, job_tallies.c.state == JobState.SUCCEEDED)
+        .where(job_tallies.c.batch_id == newest.c.id, job_tallies.c.state == JobState.SUCCEEDED)
         .scalar_subquery()
     )
     statement = (
-        select(batches, budgets, done.label("succeeded"))
-        .join(budgets, (budgets.c.scope == "batch") & (budgets.c.key == batches.c.id))
-        .where(batches.c.state != BatchState.LOADING)
-        .order_by(batches.c.created_at.desc(), batches.c.id)
-        .limit(most)
+        select(newest, budgets, done.label("succeeded"))
+        .join(budgets, (budgets.c.scope == "batch") & (budgets.c.key == newest.c.id))
+        .order_by(newest.c.created_at.desc(), newest.c.id)
     )
     if after is not None:
         moment, batch_id = after
