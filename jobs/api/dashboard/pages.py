@@ -21,6 +21,7 @@ from jobs.api.dashboard import static
 from jobs.api.problems import Problem
 from jobs.api.service import Service
 from jobs.api.sessions import require_form
+from jobs.errors import ImagemillError
 from jobs.ledger.browsing import count_doubts
 from jobs.ledger.tokens import TokenScope
 from jobs.money import dollars
@@ -33,8 +34,8 @@ _AGO_S = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (float("inf")
 def show(request: Request, template: str, status: int = 200, /, **values: Any) -> HTMLResponse:
     """A whole page, in the frame that all share."""
     caller = getattr(request.state, "caller", None)
-    doubts = _doubts(request) if caller else 0
-    text = render(template, who=caller, path=request.url.path, doubts=doubts, **values)
+    in_doubt = _doubts(request) if caller else 0
+    text = render(template, who=caller, path=request.url.path, in_doubt=in_doubt, **values)
     return HTMLResponse(text, status, headers=dict(HEADERS))
 
 
@@ -77,9 +78,13 @@ def missing(what: str) -> Problem:
 
 
 def _doubts(request: Request) -> int:
+    """For the menu; 0 where the ledger does not answer, which a page must be able to say."""
     service: Service = request.state.service
-    with service.ledger.read() as tx:
-        return count_doubts(tx)[0]
+    try:
+        with service.ledger.read() as tx:
+            return count_doubts(tx)[0]
+    except ImagemillError:
+        return 0
 
 
 @lru_cache(1)
