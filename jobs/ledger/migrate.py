@@ -1,23 +1,22 @@
-"""Schema versions: bring a ledger up to date, or say that it is not. The one call into Alembic.
+"""Schema versions: bring a ledger up to date, or say that it is not. The one call into Alembic, which is imported
+only where there is something to bring up: every command asks for the version.
 
 The migrations are a package of the wheel, so `imagemill db upgrade` works without the source tree. An upgrade is
 one transaction: it happens whole or not at all, and of two at once the second finds it done.
 """
 
+import re
 from functools import cache
 from importlib.resources import as_file, files
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from jobs.errors import SchemaMismatch
 from jobs.ledger.engine import Ledger
 
 _UPGRADING = 0x696D6167656D696C
 """Names PostgreSQL's advisory lock; on SQLite a writing transaction is alone anyway."""
+_SCRIPT = re.compile(r"\d{4}_\w+\.py")
 
 
 def upgrade(ledger: Ledger) -> tuple[str | None, str]:
@@ -31,13 +30,16 @@ def current(ledger: Ledger) -> str | None:
         return _current(tx)
 
 
-@cache
 def newest() -> str:
-    """The version this program knows."""
-    with as_file(files("migrations")) as folder:
-        head = ScriptDirectory(str(folder)).get_current_head()
-    assert head is not None
-    return head
+    """The newest version this program knows."""
+    return known()[-1]
+
+
+@cache
+def known() -> tuple[str, ...]:
+    """All versions this program knows, oldest first: the file of a migration begins with its number."""
+    scripts = files("migrations").joinpath("versions").iterdir()
+    return tuple(sorted(script.name[:4] for script in scripts if _SCRIPT.fullmatch(script.name)))
 
 
 def require_newest(ledger: Ledger) -> None:
@@ -64,6 +66,9 @@ def _upgrade(tx: Connection) -> tuple[str | None, str]:
 
 
 def _run_migrations(tx: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415
+
     with as_file(files("migrations")) as folder:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
@@ -72,17 +77,14 @@ def _run_migrations(tx: Connection) -> None:
 
 
 def _current(tx: Connection) -> str | None:
-    return MigrationContext.configure(tx).get_current_revision()
-
-
-@cache
-def _known() -> frozenset[str]:
-    with as_file(files("migrations")) as folder:
-        return frozenset(script.revision for script in ScriptDirectory(str(folder)).walk_revisions())
+    if not inspect(tx).has_table("alembic_version"):
+        return None
+    found: str | None = tx.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return found
 
 
 def _require_known(version: str) -> None:
-    if version not in _known():
+    if version not in known():
         raise SchemaMismatch(
             f"the database is at version {version}, newer than this program ({newest()}): install a newer imagemill"
         )

@@ -5,7 +5,7 @@
 
 from jobs.manifest.check import check_request, check_row
 from jobs.manifest.options import ManifestOptions, parse_pairs
-from jobs.manifest.problems import open_problems, safe_cell, write_problems
+from jobs.manifest.problems import open_problems, write_problems
 from jobs.manifest.read import manifest_digest, read_rows, read_stream
 from jobs.manifest.rows import Complaint, Problem, Row
 from jobs.manifest.scan import CheckResult, check_manifest, scan
@@ -24,7 +24,6 @@ __all__ = [
     "parse_pairs",
     "read_rows",
     "read_stream",
-    "safe_cell",
     "scan",
     "write_problems",
 ]

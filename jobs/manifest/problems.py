@@ -10,16 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from jobs.cells import safe_cell
 from jobs.manifest.rows import Problem
 
 COLUMNS = ("severity", "line", "row", "excel_row", "excel_column", "field", "value", "code", "message", "next")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-
-
-def safe_cell(text: str) -> str:
-    """The text with an apostrophe before it if a spreadsheet would take it for a formula, also after blanks."""
-    starts = (text[:1], text.lstrip()[:1])
-    return f"'{text}" if any(start in _FORMULA_STARTS for start in starts if start) else text
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> int:

@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jobs.manifest.problems import safe_cell
+from jobs.cells import safe_cell
 from jobs.report.words import escaped
 
 Cell = str | int | None

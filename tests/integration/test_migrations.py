@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 import jobs
@@ -37,6 +38,12 @@ def set_version(tx: Connection, version: str) -> None:
 def tables(ledger: Ledger) -> set[str]:
     with ledger.read() as tx:
         return set(inspect(tx).get_table_names())
+
+
+def test_the_versions_are_those_that_alembic_finds() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert list(migrate.known()) == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert migrate.newest() == scripts.get_current_head()
 
 
 def test_models_and_migrations_agree(ledger: Ledger) -> None:

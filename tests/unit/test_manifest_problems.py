@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.manifest.problems import COLUMNS, problem_writer, safe_cell
+from jobs.cells import safe_cell
+from jobs.manifest.problems import COLUMNS, problem_writer
 from jobs.manifest.rows import Problem
 
 
