@@ -17,7 +17,7 @@ from worker.parts import Base64Text, Broken, Part, Parts
 from worker.scan import DecodeError, Scanner, check_depth
 from worker.scrub import bounded, storable, without_secret
 
-WHOLE_BYTES = 256 << 10
+WHOLE_BYTES = 32 << 10
 """Documents up to this size are parsed in one go."""
 
 _MAX_PROMPT_CHARS = 32_000

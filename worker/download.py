@@ -19,11 +19,11 @@ from yarl import URL
 
 from worker.addresses import is_public
 from worker.disk import Disk
+from worker.inflow import LEAST_BYTES, Inflow
 from worker.parts import Broken, Part, Parts, PartWriter
 
 TRIES = 3
 MAX_REDIRECTS = 3
-PIECE_BYTES = 256 << 10
 
 _FIRST_WAIT_S = 0.5
 _CONNECT_S = 10.0
@@ -61,6 +61,7 @@ class Downloader:
     def __init__(
         self,
         disk: Disk,
+        inflow: Inflow,
         *,
         allow_private_hosts: Iterable[str] = (),
         max_image_bytes: int,
@@ -70,6 +71,7 @@ class Downloader:
         first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
         self._disk = disk
+        self._inflow = inflow
         self._allowed = frozenset(host.strip().lower() for host in allow_private_hosts)
         self._max_image_bytes = max_image_bytes
         self._deadline_s = deadline_s
@@ -150,10 +152,12 @@ class Downloader:
             ssl=self._tls,
             socket_factory=_only(target.addresses),
         )
+        self._inflow.attach(connector)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            read_bufsize=LEAST_BYTES,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S),
         )
 
@@ -172,15 +176,16 @@ class Downloader:
             raise
 
     async def _written(self, response: aiohttp.ClientResponse, writer: PartWriter) -> Part | Broken:
-        held = bytearray()
-        async for chunk in response.content.iter_any():
-            held += chunk
-            if len(held) >= PIECE_BYTES:
-                await self._disk.run(writer.write, bytes(held))
-                held.clear()
-            if writer.failed:
-                break
-        return await self._disk.run(_finish, writer, bytes(held))
+        held: list[bytes] = []
+        with self._inflow.body(response.content):
+            while chunk := await response.content.readany():
+                held.append(chunk)
+                if sum(map(len, held)) >= self._inflow.piece_bytes:
+                    piece, held = b"".join(held), []
+                    await self._disk.run(writer.write, piece)
+                if writer.failed:
+                    break
+            return await self._disk.run(_finish, writer, b"".join(held))
 
 
 class _Pinned(AbstractResolver):
