@@ -88,6 +88,10 @@ class PicturedJob:
 def list_standing(tx: Connection, most: int = 50, after: tuple[int, str] | None = None) -> list[BatchLine]:
     """The newest batches with their counts and money; with `after` those behind that (created_at, batch)."""
     opened = select(batches).where(batches.c.state != BatchState.LOADING)
+    if after is not None:
+        moment, batch_id = after
+        same = and_(batches.c.created_at == moment, batches.c.id > batch_id)
+        opened = opened.where(or_(batches.c.created_at < moment, same))
     # Before anything is joined: there may be very many.
     newest = opened.order_by(batches.c.created_at.desc(), batches.c.id).limit(most).subquery()
     done = (
@@ -100,10 +104,6 @@ def list_standing(tx: Connection, most: int = 50, after: tuple[int, str] | None 
         .join(budgets, (budgets.c.scope == "batch") & (budgets.c.key == newest.c.id))
         .order_by(newest.c.created_at.desc(), newest.c.id)
     )
-    if after is not None:
-        moment, batch_id = after
-        same = and_(batches.c.created_at == moment, batches.c.id > batch_id)
-        statement = statement.where(or_(batches.c.created_at < moment, same))
     return [_batch_line(row) for row in tx.execute(statement)]
 
 
