@@ -197,4 +197,4 @@ def _disposition(request: Request) -> dict[bytes, bytes]:
 def _plain_name(name: bytes) -> str | None:
     """The last part of a client's file name, without what a terminal or a path would obey; only ever shown."""
     last = re.split(r"[/\\]", name.decode("utf-8", "replace"))[-1]
-    return "".join(filter(str.isprintable, last))[:_MOST_NAME_CHARS] or None
+    return "".join(filter(str.isprintable, last))[:_MOST_NAME_CHARS].strip(". ") or None
