@@ -13,9 +13,8 @@ import argparse
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +26,13 @@ from benchmarks import services
 from benchmarks.common import Report, arguments, in_turns, middle
 from benchmarks.mill import Mill
 from benchmarks.peers import COUNT_DONE
+from benchmarks.scratch import Scratch
 from benchmarks.steady import Run, Steady
 from tests.services import PostgresServer, RedisServer
 
 GEVENT = "gevent==26.9.0"
 LITELLM = "litellm==1.106.2"
 WITHIN_S = 240.0
-INSTALL_WITHIN_S = 300.0
 ROOT = Path(__file__).parent.parent
 
 
@@ -81,40 +80,11 @@ CASES = (
     Case("small answers (4 KB)", 4_000, SMALL),
     Case("images of 1.5 MB", 1_500_000, IMAGES),
 )
-IN_QUICK = ("imagemill, 100 in flight", "celery, 8 processes, openai", "script over LiteLLM, 100 in flight")
+BASE = "imagemill, 100 in flight"
+"""What the others' CPU time is compared with."""
+IN_QUICK = (BASE, "celery, 8 processes, openai", "script over LiteLLM, 100 in flight")
 QUICK_JOBS = 500
 """At most: five waves of the widest contestant."""
-
-
-class Scratch:
-    """Environments beside ours, made when first asked for. None: it could not be installed."""
-
-    def __init__(self, folder: Path, report: Report) -> None:
-        self._folder = folder
-        self._report = report
-        self._made: dict[str, str | None] = {}
-
-    def python(self, wanted: str, *, over_ours: bool) -> str | None:
-        """The interpreter of an environment with the package; `over_ours` lays it over our own packages."""
-        if wanted not in self._made:
-            self._made[wanted] = self._make(wanted, over_ours=over_ours)
-        return self._made[wanted]
-
-    def _make(self, wanted: str, *, over_ours: bool) -> str | None:
-        home = self._folder / wanted.partition("==")[0]
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-        python = home / "bin" / "python"
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-        command = [*pip, "install", "--quiet", "--only-binary", ":all:", wanted]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_WITHIN_S)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            self._report.note(f"left out: {wanted} could not be installed: {last}")
-            return None
-        if over_ours:
-            (packages,) = home.glob("lib/python3*/site-packages")
-            (packages / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        return str(python)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +186,12 @@ def run_case(case: Case, chosen: argparse.Namespace, stage: Stage, report: Repor
         steady = stage.measure(contestants[name], min(jobs, QUICK_JOBS) if chosen.quick else jobs)
         taken[name] += [steady] if steady else []
     rows = [_row(contestants[name], runs) for name, runs in taken.items() if runs]
+    base = next((row["CPU ms a job"] for row in rows if row["contestant"] == BASE), None)
+    rows = [row | {"CPU / ours": base and row["CPU ms a job"] / base} for row in rows]
     report.table(f"{case.name}, {LATENCY_S} s latency, one worker, medians of {chosen.rounds} round(s)", rows)
 
 
-def _row(one: Contestant, runs: list[Steady]) -> Mapping[str, Any]:
+def _row(one: Contestant, runs: list[Steady]) -> dict[str, Any]:
     def of(figure: Callable[[Steady], float]) -> float:
         return middle([figure(run) for run in runs])
 
@@ -228,11 +200,12 @@ def _row(one: Contestant, runs: list[Steady]) -> Mapping[str, Any]:
         "contestant": one.name,
         "jobs/s": rate,
         "of ideal": rate / (one.in_flight / LATENCY_S),
-        "CPU ms a job: worker": of(lambda run: run.cpu_ms["worker"]),
-        "PostgreSQL": of(lambda run: run.cpu_ms["PostgreSQL"]),
-        "Redis": of(lambda run: run.cpu_ms["Redis"]),
         "peak RSS MB": of(lambda run: run.rss_mb),
         "PSS MB": of(lambda run: run.pss_mb),
+        "CPU ms a job": of(lambda run: sum(run.cpu_ms.values())),
+        "worker": of(lambda run: run.cpu_ms["worker"]),
+        "PostgreSQL": of(lambda run: run.cpu_ms["PostgreSQL"]),
+        "Redis": of(lambda run: run.cpu_ms["Redis"]),
     }
 
 
