@@ -1,7 +1,7 @@
 """Environments beside ours, for packages that a benchmark compares with and that imagemill does not depend on.
 
-Called by bench_peers.py. What is installed there is pinned by version, not by hash, runs against the simulator only,
-and is deleted with the folder.
+Called by bench_peers.py. What is installed there is pinned by version, not by hash, runs against the simulator
+only, and is deleted with the folder.
 """
 
 import subprocess
