@@ -80,7 +80,8 @@ class Settler:
         if first is None:
             return [], True
         group = [first]
-        self._give_up.wait(_GATHER_S)
+        if self._queue.qsize() + 1 < _MOST_PER_GROUP:
+            self._give_up.wait(_GATHER_S)
         while len(group) < _MOST_PER_GROUP:
             try:
                 answer = self._queue.get_nowait()

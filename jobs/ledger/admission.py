@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import BigInteger, Connection, Text, bindparam, func, select, update
 
 from jobs.ids import new_attempt_id
 from jobs.ledger import clock
@@ -20,7 +20,7 @@ from jobs.ledger.engine import AnyRow, find_by_key
 from jobs.ledger.funds import Funds, hold
 from jobs.ledger.limits import lock_limits, read_pause, save_limits
 from jobs.ledger.schema import attempts, batches, job_tallies, jobs, workers
-from jobs.ledger.sets import among, insert_rows, upsert_adding
+from jobs.ledger.sets import EachRow, insert_rows, upsert_adding
 from jobs.pacing import Caps, in_step, take, wait_ms, with_caps, without_caps
 from jobs.states import BatchState, JobState
 
@@ -226,7 +226,8 @@ def _open_attempts(
     if not claimed:
         return []
     admitted = [_admitted(batch_id, job, now, now + claimer.deadline_ms) for job in claimed]
-    _start(tx, batch_id, [job.row for job in claimed], now)
+    # queued -> running. Guarded by the claim: the rows are locked and were read as queued in this transaction.
+    _START.run(tx, [{"batch": batch_id, "manifest_row": job.row, "now": now} for job in claimed])
     insert_rows(tx, attempts, [_attempt_row(claimer, one) for one in admitted])
     moved: dict[str, int] = {}
     for one in admitted:
@@ -241,11 +242,6 @@ def _open_attempts(
         ],
     )
     return admitted
-
-
-def _start(tx: Connection, batch_id: str, rows: list[int], now: int) -> None:
-    """queued -> running. Guarded by the claim: the rows are locked and were read as queued in this transaction."""
-    tx.execute(_START, {"batch": batch_id, "rows": rows, "now": now})
 
 
 def _admitted(batch_id: str, job: AnyRow, now: int, deadline_at: int) -> Admitted:
@@ -301,12 +297,15 @@ _STANDING = (
     .where(batches.c.id == bindparam("batch"))
     .with_for_update(read=True)
 )
-_START = (
-    update(jobs)
-    .where(jobs.c.batch_id == bindparam("batch"), among(jobs.c.row, "rows"))
-    .values(
-        state=JobState.RUNNING.value,
-        attempts=jobs.c.attempts + 1,
-        first_admitted_at=func.coalesce(jobs.c.first_admitted_at, bindparam("now")),
-    )
+_START = EachRow(
+    {"batch": Text(), "manifest_row": BigInteger(), "now": BigInteger()},
+    lambda given: (
+        update(jobs)
+        .where(jobs.c.batch_id == given["batch"], jobs.c.row == given["manifest_row"])
+        .values(
+            state=JobState.RUNNING.value,
+            attempts=jobs.c.attempts + 1,
+            first_admitted_at=func.coalesce(jobs.c.first_admitted_at, given["now"]),
+        )
+    ),
 )

@@ -110,8 +110,8 @@ class Ledger:
 
 
 def find_by_key(tx: Connection) -> None:
-    """Say that this transaction finds its rows by their keys. PostgreSQL may plan a statement while a table is so
-    small that reading all of it looks cheap, and keep to that plan when it has a million rows."""
+    """Say that this transaction finds its rows by their keys. While a table is small PostgreSQL takes reading it
+    whole for cheap; a plan that was kept would go on like that through a million rows."""
     if tx.dialect.name == "postgresql":
         tx.execute(_KEYS_ONLY)
 

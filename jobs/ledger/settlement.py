@@ -94,7 +94,7 @@ def _lock(tx: Connection, attempt_ids: Sequence[str]) -> tuple[dict[str, AnyRow]
     ids = {"ids": attempt_ids}
     held = tx.execute(_HOLD_BATCHES, {"batches": tx.execute(_THEIR_BATCHES, ids).scalars().all()})
     policies = {row.id: row for row in held}
-    return {row.id: row for row in tx.execute(_LOCK, ids)}, policies
+    return {row.id: row for row in tx.execute(LOCK, ids)}, policies
 
 
 def _possible(tx: Connection, policies: Collection[AnyRow]) -> Counter[str]:
@@ -166,7 +166,7 @@ _HOLD_BATCHES = (
 _POSSIBLE = select(budgets.c.key, budgets.c.possible_nano).where(
     budgets.c.scope == Scope.BATCH, among(budgets.c.key, "batches")
 )
-_LOCK = (
+LOCK = (
     select(
         attempts.c.id,
         attempts.c.batch_id,

@@ -101,6 +101,14 @@ def answer(attempt_id: str, outcome: Outcome = Outcome.SUCCEEDED, **fields: Any)
     return Answer(attempt_id, outcome, **{"images": images, **fields})
 
 
+def test_a_whole_group_that_is_there_is_booked_without_waiting_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_PER_GROUP", 2)
+    monkeypatch.setattr(module, "_GATHER_S", 3600.0)
+    bench = Bench()
+    assert bench.run(*map(answer, "abcd"), patience_s=10.0)
+    assert bench.booking.groups == [2, 2]
+
+
 def test_what_came_in_is_booked_as_one_group_and_then_released() -> None:
     bench = Bench()
     assert bench.run(*map(answer, "abc"))
