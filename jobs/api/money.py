@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from jobs import decide
 from jobs.api import shapes
@@ -33,6 +33,13 @@ _MOST_ATTEMPTS = 1_000
 AttemptIds = Annotated[list[Id], Field(min_length=1, max_length=_MOST_ATTEMPTS)]
 Evidence = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"[^\s]")]
 _GROUPING = "^(day|model|batch|outcome|meter|tag:.+)$"
+
+
+def _truth(value: object) -> object:
+    """To Python 0 and 1 are false and true; to JSON they are not."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
 
 
 def day(name: str, told: str) -> Any:
@@ -67,7 +74,7 @@ class BatchCap(_Strict):
 class Verdict(_Strict):
     """Of calls in doubt: they were not paid for."""
 
-    billed: Literal[False]
+    billed: Annotated[Literal[False], BeforeValidator(_truth)]
     evidence: Evidence
     retry: bool = Field(False, description="queue the jobs again; they fail otherwise")
     dry_run: bool = False
@@ -76,7 +83,7 @@ class Verdict(_Strict):
 class BilledVerdict(Verdict):
     """They were paid for."""
 
-    billed: Literal[True]  # type: ignore[assignment]  # the other of the two
+    billed: Annotated[Literal[True], BeforeValidator(_truth)]  # type: ignore[assignment]  # the other of the two
     amount_dollars: Dollars | None = Field(None, description="of each call; its ceiling otherwise")
 
 
