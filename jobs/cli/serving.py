@@ -118,7 +118,8 @@ def _listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return socket.create_server(found[0][4][:2], family=found[0][0])
     except OSError as error:
-        raise UsageError(f"cannot listen at {host} port {port}: {error.strerror or error}") from None
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        raise UsageError(f"cannot listen at {host} port {port}: {reason}") from None
 
 
 def _run(service: "Service", sock: socket.socket) -> None:
