@@ -35,7 +35,7 @@ class Mill:
             "IMAGEMILL_API_KEY": "bench",
             "IMAGEMILL_STORAGE_URL": str(folder / "images"),
             "IMAGEMILL_DATA_DIR": str(folder / "submitter"),
-            "IMAGEMILL_LOG_LEVEL": "error",
+            "IMAGEMILL_LOG_LEVEL": "warning",
         }
         self.command("db", "upgrade")
         self.looks = 0
@@ -69,15 +69,16 @@ class Mill:
         self, name: str, in_flight: int, *, prefix: Sequence[str] = (), **settings: str
     ) -> Iterator["subprocess.Popen[bytes]"]:
         """One `imagemill work` process, for the block; `settings` are further variables, `prefix` goes before the
-        command."""
+        command. When the benchmark gives up, the end of the worker's log is shown."""
         own = {"IMAGEMILL_IN_FLIGHT": str(in_flight), "IMAGEMILL_DATA_DIR": str(self._folder / name)}
         environment = self._environment | own | settings
-        command = [*prefix, *COMMAND, "work"]
-        with (
-            (self._folder / f"{name}.log").open("ab") as log,
-            program(command, log=log, environment=environment) as process,
-        ):
-            yield process
+        command, told = [*prefix, *COMMAND, "work"], self._folder / f"{name}.log"
+        with told.open("ab") as log, program(command, log=log, environment=environment) as process:
+            try:
+                yield process
+            except SystemExit:
+                print(f"{name}:", *told.read_text(errors="replace").splitlines()[-5:], sep="\n  ", file=sys.stderr)
+                raise
 
     def ended(self) -> int:
         """Jobs that have ended so far."""
