@@ -74,7 +74,9 @@ def may(request: Request, *scopes: TokenScope) -> bool:
 
 
 def missing(what: str) -> Problem:
-    return Problem(404, "not_found", f"there is no {what} here", next_="it may be misspelt; the list of batches leads to all there is")
+    return Problem(
+        404, "not_found", f"there is no {what} here", next_="it may be misspelt; see the list of batches"
+    )
 
 
 def _doubts(request: Request) -> int:
