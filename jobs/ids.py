@@ -1,4 +1,7 @@
-"""Names for batches, attempts, workers, tokens and selections. Crockford base32: no I, L, O, U, safe in file names and URLs."""
+"""Names for batches, attempts, workers, tokens and selections.
+
+Crockford base32: no I, L, O, U; safe in file names and URLs.
+"""
 
 import secrets
 

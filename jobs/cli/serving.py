@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobs.ledger.engine import Ledger
     from jobs.settings import Settings
 
-_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_ANYWHERE = ("0.0.0.0", "::")  # compared, not bound  # noqa: S104  # nosec B104
 _GRACE_S = 5
 """Open event streams would hold a stopping server for ever."""
 _MOST_CONNECTIONS = 500

@@ -55,7 +55,7 @@ def _insert_values(tx: Connection, table: Table, columns: Sequence[str], rows: S
     row_marks = f"({', '.join('?' * len(columns))})"
     for piece in _pieces(rows, _VALUES_AT_ONCE // len(columns)):
         marks = ", ".join([row_marks] * len(piece))
-        statement = f"INSERT INTO {table.name} ({_names(columns)}) VALUES {marks}"  # noqa: S608 - names of the schema
+        statement = f"INSERT INTO {table.name} ({_names(columns)}) VALUES {marks}"  # the schema's names  # noqa: S608  # nosec B608
         tx.exec_driver_sql(statement, tuple(chain.from_iterable(piece)))
 
 

@@ -12,7 +12,8 @@ from tests.integration.commands import Commands, fill
 from tests.unit.test_cli_commands import EXAMPLES
 
 ELSEWHERE = {"run", "work", "serve", "watch", "db path"}
-"""`run` has its own tests, `work` those of the workers, `serve` those of the API; a watched batch must end; of `db path` one is a shell's."""
+"""`run` has its own tests, `work` those of the workers, `serve` those of the API; a watched batch must end; of
+`db path` one is a shell's."""
 SHEET = "SKU;title;colour\n00417;chair;red\n"
 LINE = '{"model": "gpt-image-2", "prompt": "a fox", "size": "1024x1024", "quality": "low"}\n'
 

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("sqlalchemy", "celery", "httpx", "aiohttp", "PIL", "pydantic", "rich", "alembic", "msgspec", "fastapi", "jinja2")
+HEAVY = (
+    *("sqlalchemy", "celery", "httpx", "aiohttp", "PIL", "pydantic"),
+    *("rich", "alembic", "msgspec", "fastapi", "jinja2"),
+)
 LOADED = """
 import sys
 from jobs.cli import main
