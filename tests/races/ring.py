@@ -20,7 +20,7 @@ _START_WITHIN_S = 120.0
 _barrier: Any = None
 
 
-def race(ledger: Ledger, processes: Sequence[Sequence[Rival]], within_s: float = 3600.0) -> list[Any]:
+def race(ledger: Ledger, processes: Sequence[Sequence[Rival]], within_s: float = 4 * 3600.0) -> list[Any]:
     """Let the rivals of each process go; all their results, process by process. Nobody may take `within_s`."""
     context = get_context("spawn")
     barrier = context.Barrier(sum(map(len, processes)), timeout=_START_WITHIN_S)
