@@ -12,6 +12,7 @@ The far end is nothing, the ledger is real: PostgreSQL with fsync and synchronou
 synchronous=FULL. Both share the machine's cores with the processes that use them.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -63,23 +64,28 @@ def places() -> Iterator[list[Place]]:
     with ExitStack() as stack:
         server = stack.enter_context(postgres())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagemill-bench-ledger-")))
-        numbers = iter(range(1_000_000))
+        numbers = itertools.count()
         yield [
             Place("PostgreSQL", lambda: _new_database(server), server.pid),
-            Place("SQLite", lambda: _migrated(f"sqlite:///{folder}/{next(numbers)}.db"), None),
+            Place("SQLite", lambda: _new_file(folder, next(numbers)), None),
         ]
 
 
 def _new_database(server: BenchPostgres) -> str:
-    server.make_template("ledger", _migrated)
+    server.make_template("ledger", _migrate)
     return server.new_database("ledger")
 
 
-def _migrated(url: str) -> str:
+def _new_file(folder: Path, number: int) -> str:
+    url = f"sqlite:///{folder}/{number}.db"
+    _migrate(url)
+    return url
+
+
+def _migrate(url: str) -> None:
     ledger = Ledger(url)
     upgrade(ledger)
     ledger.close()
-    return url
 
 
 def run_programs(place: Place, url: str, commands: list[list[str]]) -> Row:
@@ -133,9 +139,9 @@ def measure_functions(place: Place, processes: int, group: int, part: int) -> Ro
     url, jobs = place.new_url(), JOBS_OF_GROUP[group] // part
     ledger = Ledger(url)
     for number in range(processes):
-        fill(ledger, f"b_{number}", jobs)
+        fill(ledger, f"b_{number}", jobs + WARM_JOBS)
     ledger.close()
-    sizes = ["--jobs", str(jobs), "--group", str(group)]
+    sizes = ["--jobs", str(jobs), "--group", str(group), "--warm", str(WARM_JOBS)]
     return run_programs(place, url, [["ledger", "--batch", f"b_{number}", *sizes] for number in range(processes)])
 
 
@@ -169,8 +175,9 @@ def executor(report: Report, all_places: list[Place], part: int) -> None:
             ledger = Ledger(url)
             fill(ledger, "b_1", EXECUTOR_JOBS // part)
             ledger.close()
-            command = ["executor", "--batch", "b_1", "--group", str(IN_FLIGHT)]
-            taken = run_programs(place, url, [command] * processes)
+            with tempfile.TemporaryDirectory(prefix="imagemill-bench-executor-") as folder:
+                command = ["executor", "--batch", "b_1", "--group", str(IN_FLIGHT), "--folder", folder]
+                taken = run_programs(place, url, [command] * processes)
             rows.append({"ledger": place.name, "processes": processes, **taken})
             if processes == 2:
                 report.goal(
@@ -241,7 +248,7 @@ def age(report: Report, place: Place, part: int) -> None:
     ledger = Ledger(url)
     fill(ledger, "b_1", SLICES * jobs)
     ledger.close()
-    rows = []
+    rows: list[Row] = []
     for number in range(SLICES):
         taken = _measured(place, ledger_program(url, "b_1", jobs, GROUP))
         cost = taken["Python ms"] + taken["server ms"]

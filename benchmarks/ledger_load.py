@@ -12,7 +12,6 @@ import argparse
 import json
 import sqlite3
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -22,12 +21,13 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Connection, make_url, text
 
+from jobs import events
 from jobs.catalogue.prices import Meter, PriceBook
 from jobs.ids import new_worker_id
 from jobs.ledger import intake, recovery, schema
 from jobs.ledger.admission import Admitted, Claimer, admit
 from jobs.ledger.endings import Ending
-from jobs.ledger.engine import Ledger
+from jobs.ledger.engine import Ledger, insert_missing
 from jobs.ledger.settlement import settle
 from jobs.money import Charge, Cost
 from jobs.pacing import Caps
@@ -42,6 +42,7 @@ USAGE = {"input_tokens": 15, "output_tokens": 272, "input_tokens_details": {"tex
 CEILING_NANO = 20_000_000
 ENDPOINT = "http://127.0.0.1:9/v1"
 LOOK_EVERY_S = 0.1
+ENDS_WITHIN_S = 170.0
 
 COST = Cost(
     (
@@ -70,7 +71,7 @@ def fill(ledger: Ledger, batch_id: str, rows: int) -> None:
 
 def _stage(tx: Connection, batch_id: str, rows: int) -> None:
     tag_set = intake.tags_id({})
-    intake.insert_missing(tx, schema.tag_sets, [{"id": tag_set, "tags": "{}"}])
+    insert_missing(tx, schema.tag_sets, [{"id": tag_set, "tags": "{}"}])
     said = {"rows": rows, "batch": batch_id, "model": MODEL, "request": REQUEST}
     tx.execute(_FILL, said | {"tag_set": tag_set, "ceiling": CEILING_NANO})
 
@@ -125,21 +126,21 @@ class NullExecutor(Executor):
         return NullEndpoint()
 
 
-def executor_program(url: str, batch_id: str, jobs: int, in_flight: int) -> Callable[[], int]:
-    """Runs until the batch is done, whichever process ends its last job; `jobs` is not looked at."""
+def executor_program(url: str, batch_id: str, in_flight: int, folder: Path) -> Callable[[], int]:
+    """Runs until the batch is done, whichever process ends its last job."""
+    events.configure("error")
     ledger = Ledger(url)
-    folder = tempfile.TemporaryDirectory(prefix="imagemill-bench-executor-")
-    settings = load_settings(
-        data_dir=Path(folder.name), endpoint_url=ENDPOINT, in_flight=in_flight, database_url=url
-    )
+    settings = load_settings(data_dir=folder, endpoint_url=ENDPOINT, in_flight=in_flight, database_url=url)
     executor = NullExecutor(ledger, settings, PriceBook.load(None))
 
     def run() -> int:
         executor.start()
+        ends_s = time.monotonic() + ENDS_WITHIN_S
         while _unfinished(ledger, batch_id):
+            if time.monotonic() > ends_s:
+                raise SystemExit(f"the batch did not end within {ENDS_WITHIN_S:.0f} s")
             time.sleep(LOOK_EVERY_S)
         executor.close()
-        folder.cleanup()
         with ledger.read() as tx:
             counted = text("SELECT count(*) FROM attempts WHERE worker_id = :worker AND outcome = 'succeeded'")
             return int(tx.execute(counted, {"worker": executor.worker_id}).scalar_one())
@@ -150,7 +151,7 @@ def executor_program(url: str, batch_id: str, jobs: int, in_flight: int) -> Call
 def _unfinished(ledger: Ledger, batch_id: str) -> bool:
     with ledger.read() as tx:
         state = text("SELECT state FROM batches WHERE id = :batch")
-        return tx.execute(state, {"batch": batch_id}).scalar_one() == "open"
+        return bool(tx.execute(state, {"batch": batch_id}).scalar_one() == "open")
 
 
 BARE_TABLE = "CREATE TABLE IF NOT EXISTS bare (id BIGINT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL)"
@@ -189,15 +190,21 @@ def main() -> None:
     parser.add_argument(
         "--group", type=int, default=32, help="jobs per admission; of the executor: calls in flight"
     )
+    parser.add_argument("--warm", type=int, default=0, help="jobs admitted and settled before the start")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("imagemill-data"), help="of the executor: spool and images"
+    )
     chosen = parser.parse_args()
     url = sys.stdin.readline().strip()  # it holds a password
     threading.current_thread().name = "bench"
     if chosen.name == "bare":
         run = bare_program(url, chosen.jobs, chosen.first)
+    elif chosen.name == "executor":
+        run = executor_program(url, chosen.batch, chosen.group, chosen.folder)
     else:
-        program = ledger_program if chosen.name == "ledger" else executor_program
-        run = program(url, chosen.batch, chosen.jobs, chosen.group)
+        ledger_program(url, chosen.batch, chosen.warm, chosen.group)()
+        run = ledger_program(url, chosen.batch, chosen.jobs, chosen.group)
     print("ready", flush=True)
     sys.stdin.readline()
     started_s, cpu_s = time.monotonic(), time.process_time()
