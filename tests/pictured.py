@@ -21,7 +21,7 @@ ROWS = 240
 ENOUGH = re.compile(r"1[4-9]\d|2\d\d")
 """So many jobs have ended: a batch in the middle of its work."""
 WITHIN_MS = 120_000
-COLOURS_KEPT = 128
+COLOURS_KEPT = 256
 
 
 def rows() -> None:
@@ -41,7 +41,7 @@ def rows() -> None:
 def shoot(url: str, file: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(find_chromium()), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1240, "height": 1000}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1240, "height": 1130}, color_scheme="light")
         page.goto(url)
         page.get_by_role("link", name="catalogue-autumn").click(timeout=WITHIN_MS)
         expect(page.locator(".big b")).to_have_text(ENOUGH, timeout=WITHIN_MS)
@@ -49,7 +49,7 @@ def shoot(url: str, file: Path) -> None:
             image.evaluate("async image => { await image.decode() }")
         page.screenshot(path=file)
         browser.close()
-    Image.open(file).convert("RGB").quantize(COLOURS_KEPT).save(file, optimize=True)
+    Image.open(file).convert("RGB").quantize(COLOURS_KEPT, kmeans=2).save(file, optimize=True)
 
 
 def main() -> None:
