@@ -9,6 +9,7 @@ these are used up.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +36,7 @@ FULL = Fleet("4 workers, all they can", 4, 400)
 
 
 def scale_out(stage: Stage, report: Report, quick: bool) -> None:
-    fleets = [ONE, TWO, FOUR, EIGHT, *([TWO_HOSTS] if stage.hosts else []), FULL]
+    fleets = [ONE, TWO, FOUR, *([TWO_HOSTS] if stage.hosts else []), EIGHT, FULL]
     rows: list[dict[str, Any]] = []
     rates: dict[Fleet, float] = {}
     with services.simulator("--host", stage.address, latency_s=LATENCY_S) as simulator:
@@ -45,6 +46,7 @@ def scale_out(stage: Stage, report: Report, quick: bool) -> None:
                 if fleet is FOUR:
                     sizes = _sizes(costs)
             rates[fleet] = steady.jobs_per_s
+            print(f"  {fleet.name}: {steady.jobs_per_s:.0f} jobs/s", file=sys.stderr, flush=True)
             rows.append(_fleet_row(fleet, steady, rates[ONE]))
     report.table(f"Scale-out, {LATENCY_S} s latency, small answers", rows)
     report.table("Rows and bytes on disk per job (one attempt, one image each; nothing vacuumed)", sizes)
