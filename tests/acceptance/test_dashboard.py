@@ -204,6 +204,7 @@ def test_pages_fit_a_telephone(desk: Desk, chromium: Browser, scheme: Any) -> No
 
 def test_the_keyboard_reaches_the_content_and_shows_where_it_is(desk: Desk) -> None:
     page = desk.goto("/")
+    expect(page.locator("[data-live]")).to_have_attribute("data-live", "live")  # its link to reload is gone
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
