@@ -1,17 +1,19 @@
 """Submit: a manifest file becomes a batch, whole or not at all; the same file again is the same batch."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from jobs import submit as module
 from jobs.catalogue.prices import PriceBook
 from jobs.errors import LedgerAway, ManifestError
 from jobs.ledger import control, intake, schema
 from jobs.ledger.engine import Ledger
+from jobs.ledger.intake import NewJob
 from jobs.manifest import ManifestOptions, Problem
 from jobs.submit import Policy, Submission, submit
 from tests.integration.ledgers import all_at_once, ask, batch_row, count, job_row, states
@@ -175,6 +177,21 @@ def test_a_manifest_of_many_pieces_is_staged_whole(
     with ledger.read() as tx:
         rows = tx.execute(select(schema.jobs.c.row).where(schema.jobs.c.batch_id == batch)).scalars().all()
     assert sorted(rows) == list(range(1, 51))
+
+
+def test_long_requests_make_short_pieces_so_that_memory_does_not_grow_with_them(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PIECE_CHARS", 10_000)
+    stage, pieces = intake.stage_jobs, list[int]()
+
+    def counted(tx: Connection, batch_id: str, rows: Sequence[NewJob]) -> None:
+        pieces.append(len(rows))
+        stage(tx, batch_id, rows)
+
+    monkeypatch.setattr(intake, "stage_jobs", counted)
+    assert submitted(ledger, manifest(path, 7, prompt="x" * 900, user="y" * 4_500)).jobs == 7
+    assert pieces == [2, 2, 2, 1]
 
 
 def test_a_submission_that_fails_half_way_leaves_nothing_and_tells_its_own_error(
