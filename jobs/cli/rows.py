@@ -1,6 +1,7 @@
 """`imagemill jobs`, `attempts`, `images`: the rows themselves, as a table or as JSON lines of any number."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -103,10 +104,22 @@ def images(batch: str, limit: int | None, as_jsonl: bool) -> None:
 
     def rows(tx: "Transaction", settings: "Settings", batch_id: str) -> Iterator[dict[str, Any]]:
         store = open_store(settings.images_url)
-        return list_images(tx, batch_id, chosen, lambda name: str(store.path_of(name)))
+        return list_images(tx, batch_id, chosen, _locator(lambda name: str(store.path_of(name))))
 
     columns = ("row", "custom_id", "index", "format", "width", "height", "bytes", "sha256", "path")
     _list(batch, rows, columns, as_jsonl)
+
+
+def _locator(locate: Callable[[str], str]) -> Callable[[str], str]:
+    """The same, but a folder is located once for all that is in it."""
+    folder_at = cache(locate)
+
+    def located(name: str) -> str:
+        folder, _, file = name.rpartition("/")
+        plain = folder and file not in ("", ".", "..") and "\0" not in file
+        return f"{folder_at(folder)}/{file}" if plain else locate(name)
+
+    return located
 
 
 def _most(limit: int | None, as_jsonl: bool) -> int | None:

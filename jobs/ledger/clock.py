@@ -9,6 +9,7 @@ from functools import lru_cache
 from sqlalchemy import Connection, text
 
 _DAY_MS = 86_400_000
+_MINUTES_A_DAY = 1_440
 _SQLITE = text("SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)")
 _POSTGRESQL = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
 
@@ -28,11 +29,17 @@ def iso(moment_ms: int | None) -> str | None:
     """A moment as ISO 8601 in UTC with milliseconds, for outputs."""
     if moment_ms is None:
         return None
-    minutes, ms = divmod(moment_ms % _DAY_MS, 60_000)
-    return f"{utc_day(moment_ms)}T{minutes // 60:02}:{minutes % 60:02}:{ms // 1000:02}.{ms % 1000:03}Z"
+    minute, ms = divmod(moment_ms, 60_000)
+    return f"{_minute(minute)}:{ms // 1000:02}.{ms % 1000:03}Z"
+
+
+# Kept: a listing words two moments in every line, most of them of minutes that were just worded.
+@lru_cache(maxsize=1024)
+def _minute(number: int) -> str:
+    minute = number % _MINUTES_A_DAY
+    return f"{_day(number // _MINUTES_A_DAY)}T{minute // 60:02}:{minute % 60:02}"
 
 
 @lru_cache(maxsize=1024)
 def _day(number: int) -> str:
-    """Kept: a listing words two moments in every line, nearly all of a few days."""
     return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
