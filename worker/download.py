@@ -19,7 +19,7 @@ from yarl import URL
 
 from worker.addresses import is_public
 from worker.disk import Disk
-from worker.inflow import LEAST_BYTES, Inflow
+from worker.inflow import LEAST_BYTES, Inflow, Piece
 from worker.parts import Broken, Part, Parts, PartWriter
 
 TRIES = 3
@@ -157,7 +157,7 @@ class Downloader:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            read_bufsize=LEAST_BYTES,
+            read_bufsize=LEAST_BYTES // 2,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S),
         )
 
@@ -176,16 +176,10 @@ class Downloader:
             raise
 
     async def _written(self, response: aiohttp.ClientResponse, writer: PartWriter) -> Part | Broken:
-        held: list[bytes] = []
-        with self._inflow.body(response.content):
-            while chunk := await response.content.readany():
-                held.append(chunk)
-                if sum(map(len, held)) >= self._inflow.piece_bytes:
-                    piece, held = b"".join(held), []
-                    await self._disk.run(writer.write, piece)
-                if writer.failed:
-                    break
-            return await self._disk.run(_finish, writer, b"".join(held))
+        with self._inflow.body(response) as body:
+            while not writer.failed and await body.fill():
+                await self._disk.run(_write, writer, body.take())
+            return await self._disk.run(_finish, writer, body.take())
 
 
 class _Pinned(AbstractResolver):
@@ -232,8 +226,12 @@ async def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
-def _finish(writer: PartWriter, data: bytes) -> Part | Broken:
-    writer.write(data)
+def _write(writer: PartWriter, piece: Piece) -> None:
+    writer.write(b"".join(piece))
+
+
+def _finish(writer: PartWriter, piece: Piece) -> Part | Broken:
+    _write(writer, piece)
     return writer.finish()
 
 

@@ -30,7 +30,7 @@ from worker.calls import Answer, Call
 from worker.disk import Disk, DiskFailed, DiskFull
 from worker.download import Downloader
 from worker.inflate import InflatingDecoder, inflated
-from worker.inflow import LEAST_BYTES, Inflow
+from worker.inflow import LEAST_BYTES, Body, Inflow, Piece
 from worker.parts import MAX_IMAGE_BYTES, MAX_IMAGES, Broken, Part, Parts
 from worker.reply import NO_HEAD, Head, answer_of_error, answer_of_failure, answer_of_images, error_in
 from worker.scan import MAX_REST_BYTES, DecodeError
@@ -183,7 +183,7 @@ class Endpoint:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=timeout,
-            read_bufsize=LEAST_BYTES,
+            read_bufsize=LEAST_BYTES // 2,
             trust_env=False,
             proxy=self._proxy,
         )
@@ -202,8 +202,8 @@ class Endpoint:
         async with asked as response:
             wire.head = Head.of(response.status, response.raw_headers, self._key)
             if 200 <= response.status < 300:
-                with self._inflow.body(response.content):
-                    return await self._decoded(call, wire, response.content, parts)
+                with self._inflow.body(response) as body:
+                    return await self._decoded(call, wire, body, parts)
             return await _error(wire, response.content, self._key)
 
     def _headers(self, call: Call) -> dict[str, str]:
@@ -213,22 +213,17 @@ class Endpoint:
             "Idempotency-Key": call.idempotency_key,
         }
 
-    async def _decoded(self, call: Call, wire: _Wire, body: aiohttp.StreamReader, parts: Parts) -> Decoded:
+    async def _decoded(self, call: Call, wire: _Wire, body: Body, parts: Parts) -> Decoded:
         decoder = self._decoder(call, wire, parts)
-        held: list[bytes] = []
         try:
-            while chunk := await body.readany():
-                held.append(chunk)
-                if sum(map(len, held)) >= self._inflow.piece_bytes:
-                    piece, held = b"".join(held), []
-                    await self._disk.run(decoder.feed, piece)
+            while await body.fill():
+                await self._disk.run(_feed, decoder, body.take())
         except aiohttp.ClientError:
-            piece, held = b"".join(held), []
             with suppress(DecodeError):
-                await self._disk.run(decoder.feed, piece)
+                await self._disk.run(_feed, decoder, body.take())
             if not decoder.complete(call.n):
                 raise
-        return await self._disk.run(decoder.finish, b"".join(held))
+        return await self._disk.run(_finish, decoder, body.take())
 
     def _decoder(self, call: Call, wire: _Wire, parts: Parts) -> Decoder:
         streamed = wire.head.headers.get("content-type", "").lower().startswith("text/event-stream")
@@ -279,6 +274,14 @@ class Endpoint:
         if parts.has_others(keep):
             with suppress(DiskFailed, asyncio.CancelledError):
                 await self._disk.run(parts.discard, keep)
+
+
+def _feed(decoder: Decoder, piece: Piece) -> None:
+    decoder.feed(b"".join(piece))
+
+
+def _finish(decoder: Decoder, piece: Piece) -> Decoded:
+    return decoder.finish(b"".join(piece))
 
 
 async def _error(wire: _Wire, body: aiohttp.StreamReader, key: str) -> ApiError:

@@ -21,7 +21,10 @@ MAX_IMAGE_BYTES = 64 << 20
 MAX_IMAGES = 64
 """Per answer; the largest n is 10."""
 
+_MOST_KEPT_BYTES = 32 << 10
+"""A small image is inspected in memory, a larger one is read back: hundreds may be under way."""
 _MAX_PREFIX_BYTES = 128
+_PAD = ord("=")
 _DATA_URL = re.compile(rb"data:[^,]{0,100};base64,")
 
 
@@ -107,7 +110,7 @@ class PartWriter:
             return
         if self._file is None:
             self._file = files.create(self.path)
-        self._only_piece = data if self._size == len(data) else None
+        self._only_piece = data if self._size == len(data) <= _MOST_KEPT_BYTES else None
         self._hash.update(data)
         files.write_all(self._file, data)
 
@@ -159,15 +162,20 @@ class Base64Text:
         """The next piece of the text."""
         if self._writer.failed:
             return
-        text = self._carry + text
         if not self._prefix_done:
+            text = self._carry + text
             if len(text) < _MAX_PREFIX_BYTES:
                 self._carry = text
                 return
-            text = self._without_prefix(text)
-        whole = len(text) & ~3
+            text, self._carry = self._without_prefix(text), b""
+        begun = -len(self._carry) % 4
+        self._carry += text[:begun]
+        if len(self._carry) < 4 and begun:
+            return
+        whole = begun + (len(text) - begun & ~3)
+        self._decode(self._carry)
+        self._decode(memoryview(text)[begun:whole])
         self._carry = text[whole:]
-        self._decode(text[:whole])
 
     def finish(self) -> Part | Broken:
         """The part, once the last piece was fed."""
@@ -180,7 +188,7 @@ class Base64Text:
         found = _DATA_URL.match(text)
         return text[found.end() :] if found else text
 
-    def _decode(self, text: bytes) -> None:
+    def _decode(self, text: bytes | memoryview) -> None:
         if not text or self._writer.failed:
             return
         try:
@@ -191,5 +199,5 @@ class Base64Text:
         if self._ended:
             self._writer.fail("bad_base64", "the image goes on after the end of its base64")
             return
-        self._ended = text.endswith(b"=")
+        self._ended = text[-1] == _PAD
         self._writer.write(data)
