@@ -1,124 +1,156 @@
-"""The programs that a throughput benchmark compares, each run in a process of its own.
+"""One contestant of the throughput benchmark, in a process of its own: imagemill or one of benchmarks/loops.py.
 
-    imagemill   admit, call, decode, spool, store, settle: everything, on a fresh embedded ledger
-    bare        the same HTTP client in a loop that reads each answer and records nothing
-    sdk         the official openai SDK behind a semaphore; images are decoded by nobody
+    python -m benchmarks.contestants prepare ...    records the batch that `imagemill` works on
+    python -m benchmarks.contestants NAME ...       runs, and prints one JSON object
 
-Prints one JSON object: seconds, cpu_s and rss_mb of this process.
+`imagemill` is everything: admit, call, decode, spool, store, settle, on a ledger that is in the folder, or where
+BENCH_DATABASE_URL says. Figures are of the steady state: from the first wave of answers to the last wave of calls.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import resource
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-PROMPT = "studio photo of a cup, number {}"
+from benchmarks.loops import LOOPS, Run
+from benchmarks.processes import peak_rss_mb
+
+LOOK_EVERY_S = 0.05
 MODEL, QUALITY, SIZE = "gpt-image-1", "low", "1024x1024"
 
 
-async def _in_flight(count: int, most: int, one: Callable[[int], Awaitable[object]]) -> None:
-    """`count` calls, `most` at a time, by as many workers: no semaphore queue to measure."""
-    numbers = iter(range(count))
-
-    async def worker() -> None:
-        for number in numbers:
-            await one(number)
-
-    await asyncio.gather(*(worker() for _ in range(most)))
+@dataclass(frozen=True, slots=True)
+class Reading:
+    at_s: float
+    done: int
+    cpu_s: float
 
 
-async def bare(url: str, jobs: int, in_flight: int) -> None:
-    import aiohttp
-    import httpx
-    from httpx_aiohttp import AiohttpTransport
+class Watch(threading.Thread):
+    """Reads the clocks of this process whenever a number of jobs is reached."""
 
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-        )
+    def __init__(self, done: Callable[[], int], jobs: int, in_flight: int) -> None:
+        super().__init__(daemon=True)
+        self._done = done
+        self._marks = [in_flight, jobs - in_flight]
+        self._over = threading.Event()
+        self.readings: list[Reading] = []
 
-    async with httpx.AsyncClient(transport=AiohttpTransport(client=session), timeout=120) as client:
+    def run(self) -> None:
+        while self._marks and not self._over.wait(LOOK_EVERY_S):
+            self._look()
 
-        async def one(number: int) -> None:
-            body = {"model": MODEL, "prompt": PROMPT.format(number), "size": SIZE, "quality": QUALITY}
-            headers = {"Authorization": "Bearer bench", "Accept-Encoding": "identity"}
-            answer = await client.post(f"{url}/images/generations", json=body, headers=headers)
-            assert answer.status_code == 200, answer.text[:200]
+    def close(self) -> None:
+        self._over.set()
+        self.join()
 
-        await _in_flight(jobs, in_flight, one)
-
-
-async def sdk(url: str, jobs: int, in_flight: int) -> None:
-    from openai import AsyncOpenAI
-
-    async with AsyncOpenAI(base_url=url, api_key="bench", max_retries=0, timeout=120) as client:
-
-        async def one(number: int) -> None:
-            answer = await client.images.generate(
-                model=MODEL, prompt=PROMPT.format(number), size=SIZE, quality=QUALITY
-            )
-            assert answer.data
-
-        await _in_flight(jobs, in_flight, one)
+    def _look(self) -> None:
+        done = self._done()
+        if done >= self._marks[0]:
+            self._marks.pop(0)
+            self.readings.append(Reading(time.monotonic(), done, time.process_time()))
 
 
-def prepare_imagemill(url: str, jobs: int, in_flight: int, folder: Path) -> Callable[[], None]:
+def figures(watch: Watch, peak_mb: float) -> dict[str, float]:
+    if len(watch.readings) < 2:
+        raise SystemExit("too few jobs for so many in flight: there is no steady state")
+    first, last = watch.readings
+    jobs = last.done - first.done
+    return {
+        "jobs_per_s": jobs / (last.at_s - first.at_s),
+        "cpu_ms": 1000 * (last.cpu_s - first.cpu_s) / jobs,
+        "rss_mb": peak_mb,
+    }
+
+
+def request(number: int, images: int) -> dict[str, Any]:
+    more = {} if images == 1 else {"n": images}
+    prompt = f"studio photo of a cup, number {number}"
+    return {"model": MODEL, "prompt": prompt, "size": SIZE, "quality": QUALITY, **more}
+
+
+def prepare(chosen: argparse.Namespace) -> None:
     """A recorded batch, ready to run: submitting is not what is measured here."""
-    from jobs import events
     from jobs.catalogue.prices import PriceBook
-    from jobs.ledger.engine import Ledger
     from jobs.ledger.migrate import upgrade
     from jobs.manifest import ManifestOptions
-    from jobs.settings import load_settings
     from jobs.submit import Policy, submit
+
+    manifest = chosen.folder / "manifest.jsonl"
+    rows = (json.dumps(request(number, chosen.images)) + "\n" for number in range(chosen.jobs))
+    manifest.write_text("".join(rows))
+    ledger = _ledger(chosen)
+    upgrade(ledger)
+    batch = submit(ledger, manifest, ManifestOptions(), Policy(again=True), PriceBook.load(None)).batch_id
+    (chosen.folder / "batch").write_text(str(batch))
+
+
+def imagemill(chosen: argparse.Namespace) -> tuple[Callable[[], None], Callable[[], int]]:
+    """What runs the prepared batch, and what counts the attempts it has settled."""
+    from jobs import events
+    from jobs.catalogue.prices import PriceBook
     from worker.embedded import run_batch
+    from worker.metrics import ATTEMPTS
 
     events.configure("error")
-    os.environ["IMAGEMILL_API_KEY"] = "bench"
-    settings = load_settings(data_dir=folder, endpoint_url=url, in_flight=in_flight)
-    manifest = folder / "manifest.jsonl"
-    rows = ({"prompt": PROMPT.format(n), "model": MODEL, "size": SIZE, "quality": QUALITY} for n in range(jobs))
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ledger = Ledger(os.environ.get("BENCH_DATABASE_URL") or settings.ledger_url)
-    upgrade(ledger)
-    book = PriceBook.load(None)
-    batch = submit(ledger, manifest, ManifestOptions(), Policy(again=True), book).batch_id
-    assert batch is not None
+    ledger, settings, batch = _ledger(chosen), _settings(chosen), (chosen.folder / "batch").read_text()
 
     def run() -> None:
-        ended = run_batch(ledger, settings, book, batch, on_standing=lambda standing: None, stop=threading.Event())
-        assert ended.jobs["succeeded"] == jobs, ended.jobs
+        stop = threading.Event()
+        ended = run_batch(ledger, settings, PriceBook.load(None), batch, on_standing=lambda _: None, stop=stop)
+        assert ended.jobs["succeeded"] == chosen.jobs, ended.jobs
 
-    return run
+    def settled() -> int:
+        (family,) = ATTEMPTS.collect()
+        return int(sum(sample.value for sample in family.samples))
+
+    return run, settled
+
+
+def _settings(chosen: argparse.Namespace) -> Any:
+    from jobs.settings import load_settings
+
+    os.environ["IMAGEMILL_API_KEY"] = "bench"
+    os.environ["IMAGEMILL_ALLOW_PRIVATE_HOSTS"] = "127.0.0.1"
+    return load_settings(data_dir=chosen.folder, endpoint_url=chosen.url, in_flight=chosen.in_flight)
+
+
+def _ledger(chosen: argparse.Namespace) -> Any:
+    from jobs.ledger.engine import Ledger
+
+    return Ledger(os.environ.get("BENCH_DATABASE_URL") or _settings(chosen).ledger_url)
+
+
+def loop(chosen: argparse.Namespace) -> tuple[Callable[[], None], Callable[[], int]]:
+    """What runs one of the loops, and what counts its calls."""
+    run = Run(chosen.url, chosen.jobs, chosen.in_flight, chosen.folder, lambda n: request(n, chosen.images))
+    return lambda: asyncio.run(LOOPS[chosen.name](run)), lambda: run.done
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=["imagemill", "bare", "sdk"])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=["prepare", "imagemill", *LOOPS])
     parser.add_argument("--url", required=True)
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--in-flight", type=int, required=True)
+    parser.add_argument("--images", type=int, default=1, help="per job")
     parser.add_argument("--folder", type=Path, required=True, help="empty; ledger, spool and images go there")
     chosen = parser.parse_args()
-    loops = {"bare": bare, "sdk": sdk}
-    if chosen.name == "imagemill":
-        run = prepare_imagemill(chosen.url, chosen.jobs, chosen.in_flight, chosen.folder)
-    else:
-        loop = loops[chosen.name]
-
-        def run() -> None:
-            asyncio.run(loop(chosen.url, chosen.jobs, chosen.in_flight))
-
-    started_s, cpu_s = time.monotonic(), time.process_time()
+    if chosen.name == "prepare":
+        prepare(chosen)
+        return
+    run, done = imagemill(chosen) if chosen.name == "imagemill" else loop(chosen)
+    watch = Watch(done, chosen.jobs, chosen.in_flight)
+    watch.start()
     run()
-    figures = {"seconds": time.monotonic() - started_s, "cpu_s": time.process_time() - cpu_s}
-    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(figures | {"rss_mb": rss_mb}))
+    watch.close()
+    print(json.dumps(figures(watch, peak_rss_mb(os.getpid()))))
 
 
 if __name__ == "__main__":
