@@ -13,6 +13,7 @@ from jobs.ledger import clock, funds
 from jobs.ledger.endings import Booked, Change, Ending, StoredImage
 from jobs.ledger.engine import AnyRow
 from jobs.ledger.schema import (
+    ALL_TAGS,
     attempt_tallies,
     attempts,
     charge_tallies,
@@ -21,6 +22,7 @@ from jobs.ledger.schema import (
     job_tallies,
     jobs,
     progress,
+    tag_tallies,
 )
 from jobs.ledger.sets import EachRow, insert_rows, types_of, upsert_adding
 from jobs.money import Charge, Meter
@@ -52,6 +54,7 @@ class Books:
         self._money: Sums = {}
         self._job_tallies: Sums = {}
         self._attempt_tallies: Sums = {}
+        self._tag_tallies: Sums = {}
         self._charge_tallies: Sums = {}
         self._progress: Sums = {}
 
@@ -79,31 +82,27 @@ class Books:
 
     def _post_attempt(self, row: AnyRow, ending: Ending, change: Change) -> None:
         """Columns: attempts, images, charged_nano, possible_nano, unpriced."""
-        key = (row.batch_id, self.today, row.model, row.tag_set, ending.outcome.value)
         unpriced = int(ending.cost is not None and change.charged_nano is None)
-        _add(
-            self._attempt_tallies,
-            key,
-            1,
-            len(ending.images),
-            change.charged_nano or 0,
-            change.possible_nano,
-            unpriced,
-        )
+        numbers = (1, len(ending.images), change.charged_nano or 0, change.possible_nano, unpriced)
+        self._tally(row, self.today, ending.outcome.value, numbers)
         if row.outcome:  # a doubt, resolved or not: it leaves the day and outcome it stood under
-            doubt = (row.batch_id, clock.utc_day(row.ended_at), row.model, row.tag_set, row.outcome)
-            _add(self._attempt_tallies, doubt, -1, 0, -(row.charged_nano or 0), -row.possible_nano, 0)
+            doubt = (-1, 0, -(row.charged_nano or 0), -row.possible_nano, 0)
+            self._tally(row, clock.utc_day(row.ended_at), row.outcome, doubt)
+
+    def _tally(self, row: AnyRow, day: str, outcome: str, numbers: Sequence[int]) -> None:
+        _add(self._attempt_tallies, (row.batch_id, day, row.model, ALL_TAGS, outcome), *numbers)
+        _add(self._tag_tallies, (row.batch_id, day, row.tag_set), *numbers)
 
     def _post_charge(self, row: AnyRow, ending: Ending, charge: Charge, number: int) -> None:
         """Columns of the tally: charges, quantity, amount_nano, unpriced."""
         self.charges.append(_charge_values(row, ending, charge, number, self.now))
-        key = (row.batch_id, self.today, row.model, row.tag_set, ending.outcome.value, charge.meter.value)
+        key = (row.batch_id, self.today, row.model, ALL_TAGS, ending.outcome.value, charge.meter.value)
         unpriced = int(charge.amount_nano is None)
         _add(self._charge_tallies, key, 1, charge.quantity, charge.amount_nano or 0, unpriced)
 
     def _move_charge(self, row: AnyRow, outcome: Outcome, charge: AnyRow) -> None:
         """A charge is tallied under the outcome of its attempt, which changes from what was resolved."""
-        where = (row.batch_id, clock.utc_day(charge.charged_at), row.model, row.tag_set)
+        where = (row.batch_id, clock.utc_day(charge.charged_at), row.model, ALL_TAGS)
         numbers = (1, charge.quantity, charge.amount_nano, 0)
         _add(self._charge_tallies, (*where, row.outcome, charge.meter), *(-number for number in numbers))
         _add(self._charge_tallies, (*where, outcome.value, charge.meter), *numbers)
@@ -131,6 +130,7 @@ class Books:
     def _write_tallies(self, tx: Connection) -> None:
         upsert_adding(tx, job_tallies, _rows(job_tallies, self._job_tallies))
         upsert_adding(tx, attempt_tallies, _rows(attempt_tallies, self._attempt_tallies))
+        upsert_adding(tx, tag_tallies, _rows(tag_tallies, self._tag_tallies))
         upsert_adding(tx, charge_tallies, _rows(charge_tallies, self._charge_tallies))
         upsert_adding(tx, progress, _rows(progress, self._progress))
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from jobs.ledger import clock, funds
 from jobs.ledger.engine import AnyRow
 from jobs.ledger.resolving import lock_batches
-from jobs.ledger.schema import attempt_tallies, attempts, charge_tallies, charges, jobs
+from jobs.ledger.schema import ALL_TAGS, attempt_tallies, attempts, charge_tallies, charges, jobs, tag_tallies
 from jobs.ledger.sets import upsert_adding
 from jobs.money import Meter
 from jobs.states import Outcome
@@ -66,11 +66,12 @@ def _post(tx: Connection, row: AnyRow, amount_nano: int, now: int) -> None:
     tx.execute(insert(charges).values(**_charge(row, missing, now)))
     tx.execute(_CORRECT_ATTEMPT, {"a": row.id, "charged": amount_nano})
     tx.execute(_CORRECT_JOB, {"b": row.batch_id, "r": row.row, "added": added, "freed": row.possible_nano})
-    where = {"batch_id": row.batch_id, "model": row.model, "tag_set": row.tag_set, "outcome": row.outcome}
+    where = {"batch_id": row.batch_id, "model": row.model, "tag_set": ALL_TAGS, "outcome": row.outcome}
     unpriced = int(row.priced_by is not None and row.charged_nano is None)
-    sums = {"attempts": 0, "images": 0, "charged_nano": added, "possible_nano": -row.possible_nano}
-    ended = where | {"day": clock.utc_day(row.ended_at)} | sums | {"unpriced": -unpriced}
-    upsert_adding(tx, attempt_tallies, [ended])
+    ended, sums = clock.utc_day(row.ended_at), {"attempts": 0, "images": 0, "charged_nano": added}
+    sums |= {"possible_nano": -row.possible_nano, "unpriced": -unpriced}
+    upsert_adding(tx, attempt_tallies, [where | {"day": ended} | sums])
+    upsert_adding(tx, tag_tallies, [{"batch_id": row.batch_id, "day": ended, "tag_set": row.tag_set} | sums])
     charged = {"meter": Meter.STATED.value, "charges": 1, "quantity": 0, "amount_nano": missing, "unpriced": 0}
     upsert_adding(tx, charge_tallies, [where | {"day": clock.utc_day(now)} | charged])
 
