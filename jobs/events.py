@@ -38,6 +38,7 @@ _LEVELS = {
     "tickets_published": "debug",
     "broker_trouble": "warning",
     "metrics_served": "info",
+    "request_failed": "error",
 }
 
 

@@ -41,7 +41,7 @@ class _Step:
 
     @property
     def bytes(self) -> int:
-        return sum(sum(map(len, arg)) for arg in self.args if isinstance(arg, list))
+        return sum(len(arg) for arg in self.args if isinstance(arg, bytes))
 
 
 class Disk:

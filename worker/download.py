@@ -19,11 +19,11 @@ from yarl import URL
 
 from worker.addresses import is_public
 from worker.disk import Disk
-from worker.inflow import LEAST_BYTES, Inflow, Piece
 from worker.parts import Broken, Part, Parts, PartWriter
 
 TRIES = 3
 MAX_REDIRECTS = 3
+PIECE_BYTES = 256 << 10
 
 _FIRST_WAIT_S = 0.5
 _CONNECT_S = 10.0
@@ -61,7 +61,6 @@ class Downloader:
     def __init__(
         self,
         disk: Disk,
-        inflow: Inflow,
         *,
         allow_private_hosts: Iterable[str] = (),
         max_image_bytes: int,
@@ -71,7 +70,6 @@ class Downloader:
         first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
         self._disk = disk
-        self._inflow = inflow
         self._allowed = frozenset(host.strip().lower() for host in allow_private_hosts)
         self._max_image_bytes = max_image_bytes
         self._deadline_s = deadline_s
@@ -152,12 +150,10 @@ class Downloader:
             ssl=self._tls,
             socket_factory=_only(target.addresses),
         )
-        self._inflow.attach(connector)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            read_bufsize=LEAST_BYTES // 2,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S),
         )
 
@@ -176,10 +172,15 @@ class Downloader:
             raise
 
     async def _written(self, response: aiohttp.ClientResponse, writer: PartWriter) -> Part | Broken:
-        with self._inflow.body(response) as body:
-            while not writer.failed and await body.fill():
-                await self._disk.run(_write, writer, body.take())
-            return await self._disk.run(_finish, writer, body.take())
+        held = bytearray()
+        async for chunk in response.content.iter_any():
+            held += chunk
+            if len(held) >= PIECE_BYTES:
+                await self._disk.run(writer.write, bytes(held))
+                held.clear()
+            if writer.failed:
+                break
+        return await self._disk.run(_finish, writer, bytes(held))
 
 
 class _Pinned(AbstractResolver):
@@ -226,12 +227,8 @@ async def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
-def _write(writer: PartWriter, piece: Piece) -> None:
-    writer.write(b"".join(piece))
-
-
-def _finish(writer: PartWriter, piece: Piece) -> Part | Broken:
-    _write(writer, piece)
+def _finish(writer: PartWriter, data: bytes) -> Part | Broken:
+    writer.write(data)
     return writer.finish()
 
 

@@ -2,16 +2,15 @@
 
 Lives on the event loop of the network thread, which neither decodes nor touches the disk: the body goes to the
 disk pool in pieces. One call is one request on the wire: no retries, no redirects. What is not provably never
-sent is unknown. The foreign errors of aiohttp are translated here, in one table.
+sent is unknown. The foreign errors of httpx and aiohttp are translated here, in one table.
 """
 
 import asyncio
 import math
-import os
 import re
 import ssl
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterable, Collection, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,18 +18,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
-import certifi
+import httpx
 from aiohttp.connector import Connection
-from yarl import URL
+from httpx_aiohttp import AiohttpTransport
 
 from jobs.errors import UsageError
 from jobs.states import Outcome
 from worker.answer import AnswerDecoder, Decoded, Decoder
 from worker.calls import Answer, Call
 from worker.disk import Disk, DiskFailed, DiskFull
-from worker.download import Downloader
+from worker.download import PIECE_BYTES, Downloader
 from worker.inflate import InflatingDecoder, inflated
-from worker.inflow import LEAST_BYTES, Body, Inflow, Piece
 from worker.parts import MAX_IMAGE_BYTES, MAX_IMAGES, Broken, Part, Parts
 from worker.reply import NO_HEAD, Head, answer_of_error, answer_of_failure, answer_of_images, error_in
 from worker.scan import MAX_REST_BYTES, DecodeError
@@ -42,6 +40,8 @@ from worker.verdict import ApiError, read_error
 KEEP_ALIVE_S = 4.0
 """Below the 5 s after which common servers close: a request that meets the closing ends as unknown."""
 
+_READ_AHEAD_BYTES = 16 << 10
+"""Of a body that nobody reads just now; above it the sender is held back. Hundreds may come at once."""
 _ERROR_BYTES = 64 << 10
 _STREAMED_PER_IMAGE = 4
 """A stream may carry three partial images before each whole one."""
@@ -68,7 +68,8 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "deadline"),
     (asyncio.CancelledError, "cancelled"),
 )
-"""Our words for what went wrong on the way. First match wins."""
+"""Our words for what went wrong on the way, by the cause that the transport hides in `__cause__`: it reports a
+refused connection and one lost after sending as the same ConnectTimeout. First match wins."""
 
 
 def boot_clock_s() -> float:
@@ -144,14 +145,14 @@ class Endpoint:
         self._may_bill = may_bill
         self._max_image_bytes = max_image_bytes
         self._proxy = proxy
-        self._tls = tls or tls_context()
+        self._tls = tls or httpx.create_ssl_context()
+        # The transport is called directly: an httpx client around it would only add redirects, cookies and a
+        # third of the CPU time of a small call.
+        self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
         self._fixed_headers = _fixed_headers(self._key)
-        self._inflow = Inflow()
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=read_timeout_s)
-        self._session = self._open_session(timeout)
+        self._extensions = {"timeout": {"connect": connect_timeout_s, "read": read_timeout_s, "pool": None}}
         self._downloads = Downloader(
             self._disk,
-            self._inflow,
             allow_private_hosts=allow_private_hosts,
             max_image_bytes=max_image_bytes,
             deadline_s=download_s,
@@ -173,17 +174,13 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._transport.aclose()
 
-    def _open_session(self, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
-        connector = _Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._tls)
-        self._inflow.attach(connector)
+    def _open_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=timeout,
-            read_bufsize=LEAST_BYTES // 2,
+            read_bufsize=_READ_AHEAD_BYTES,
             trust_env=False,
             proxy=self._proxy,
         )
@@ -198,32 +195,44 @@ class Endpoint:
         return answer_of_images(call, wire.head, reply, await self._images(reply, parts), self._key)
 
     async def _exchange(self, call: Call, wire: _Wire, parts: Parts) -> Decoded | ApiError:
-        asked = self._session.post(self._url, data=call.body, headers=self._headers(call), allow_redirects=False)
-        async with asked as response:
-            wire.head = Head.of(response.status, response.raw_headers, self._key)
-            if 200 <= response.status < 300:
-                with self._inflow.body(response) as body:
-                    return await self._decoded(call, wire, body, parts)
-            return await _error(wire, response.content, self._key)
-
-    def _headers(self, call: Call) -> dict[str, str]:
-        return self._fixed_headers | {
-            "Accept": "text/event-stream" if call.stream else "application/json",
-            "X-Client-Request-Id": call.attempt_id,
-            "Idempotency-Key": call.idempotency_key,
-        }
-
-    async def _decoded(self, call: Call, wire: _Wire, body: Body, parts: Parts) -> Decoded:
-        decoder = self._decoder(call, wire, parts)
+        response = await self._transport.handle_async_request(self._request(call))
         try:
-            while await body.fill():
-                await self._disk.run(_feed, decoder, body.take())
-        except aiohttp.ClientError:
+            wire.head = Head.of(response.status_code, response.headers.raw, self._key)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            if 200 <= response.status_code < 300:
+                return await self._decoded(call, wire, response.stream, parts)
+            return await _error(wire, response.stream, self._key)
+        finally:
+            await response.aclose()
+
+    def _request(self, call: Call) -> httpx.Request:
+        accept = b"text/event-stream" if call.stream else b"application/json"
+        headers = [
+            *self._fixed_headers,
+            (b"Accept", accept),
+            (b"X-Client-Request-Id", call.attempt_id.encode()),
+            (b"Idempotency-Key", call.idempotency_key.encode()),
+        ]
+        request = httpx.Request("POST", self._url, headers=headers, content=call.body, extensions=self._extensions)
+        request.headers.encoding = "ascii"  # else it is found out anew, header by header
+        return request
+
+    async def _decoded(self, call: Call, wire: _Wire, body: AsyncIterable[bytes], parts: Parts) -> Decoded:
+        decoder = self._decoder(call, wire, parts)
+        held = bytearray()
+        try:
+            async for chunk in body:
+                held += chunk
+                if len(held) >= PIECE_BYTES:
+                    piece, held = bytes(held), bytearray()
+                    await self._disk.run(decoder.feed, piece)
+        except (httpx.HTTPError, aiohttp.ClientError):
+            piece, held = bytes(held), bytearray()
             with suppress(DecodeError):
-                await self._disk.run(_feed, decoder, body.take())
+                await self._disk.run(decoder.feed, piece)
             if not decoder.complete(call.n):
                 raise
-        return await self._disk.run(_finish, decoder, body.take())
+        return await self._disk.run(decoder.finish, bytes(held))
 
     def _decoder(self, call: Call, wire: _Wire, parts: Parts) -> Decoder:
         streamed = wire.head.headers.get("content-type", "").lower().startswith("text/event-stream")
@@ -265,8 +274,9 @@ class Endpoint:
 
     def _failed(self, call: Call, wire: _Wire, error: BaseException) -> Answer:
         """The answer where none came, or none that can be read."""
-        message = scrub(_words(wire, error), self._key)
-        return answer_of_failure(call, wire.head, _outcome(wire, error), _kind(error), message)
+        cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+        message = scrub(_words(wire, cause), self._key)
+        return answer_of_failure(call, wire.head, _outcome(wire, error), _kind(cause), message)
 
     async def _tidy(self, parts: Parts, answer: Answer) -> None:
         """Remove the parts that no image of the answer names: partial ones, doubled ones, those of a cut body."""
@@ -276,19 +286,11 @@ class Endpoint:
                 await self._disk.run(parts.discard, keep)
 
 
-def _feed(decoder: Decoder, piece: Piece) -> None:
-    decoder.feed(b"".join(piece))
-
-
-def _finish(decoder: Decoder, piece: Piece) -> Decoded:
-    return decoder.finish(b"".join(piece))
-
-
-async def _error(wire: _Wire, body: aiohttp.StreamReader, key: str) -> ApiError:
+async def _error(wire: _Wire, body: AsyncIterable[bytes], key: str) -> ApiError:
     """The error in the body; a body cut short leaves the status, which tells enough."""
     held = bytearray()
-    with suppress(aiohttp.ClientError):
-        async for chunk in body.iter_any():
+    with suppress(httpx.HTTPError, aiohttp.ClientError):
+        async for chunk in body:
             held += chunk
             if len(held) >= _ERROR_BYTES:
                 break
@@ -305,37 +307,35 @@ def _outcome(wire: _Wire, error: BaseException) -> Outcome:
     return Outcome.NOT_SENT if stopped_by_us else Outcome.ERRORED
 
 
-def _kind(error: BaseException) -> str:
-    if isinstance(error, DecodeError):
-        return error.kind
-    return next((kind for family, kind in _KINDS if isinstance(error, family)), "client_error")
+def _kind(cause: BaseException) -> str:
+    if isinstance(cause, DecodeError):
+        return cause.kind
+    return next((kind for family, kind in _KINDS if isinstance(cause, family)), "client_error")
 
 
-def _words(wire: _Wire, error: BaseException) -> str:
+def _words(wire: _Wire, cause: BaseException) -> str:
     where = "before anything was sent" if wire.never_sent else "after the request was sent; it may have been paid"
-    return f"{error or type(error).__name__} ({where})"
+    return f"{cause or type(cause).__name__} ({where})"
 
 
-def _fixed_headers(key: str) -> dict[str, str]:
+def _fixed_headers(key: str) -> list[tuple[bytes, bytes]]:
     """What every call carries."""
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "imagemill"}
-    return headers | {"Authorization": f"Bearer {key}"} if key else headers
+    headers = [
+        (b"Content-Type", b"application/json"),
+        (b"Accept-Encoding", b"identity"),
+        (b"User-Agent", b"imagemill"),
+    ]
+    return [*headers, (b"Authorization", b"Bearer " + key.encode())] if key else headers
 
 
-def tls_context() -> ssl.SSLContext:
-    """Trusts the authorities of certifi, or those that SSL_CERT_FILE or SSL_CERT_DIR name."""
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    return ssl.create_default_context(cafile=file or (None if folder else certifi.where()), capath=folder)
-
-
-def _checked_url(base_url: str) -> URL:
+def _checked_url(base_url: str) -> httpx.URL:
     try:
-        url = URL(base_url.rstrip("/") + "/images/generations")
-    except ValueError as error:
+        url = httpx.URL(base_url.rstrip("/") + "/images/generations")
+    except httpx.InvalidURL as error:
         raise UsageError(f"endpoint URL {base_url!r} is no URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise UsageError(f"endpoint URL {base_url!r}: expected http(s)://host/v1")
-    if url.raw_user or url.raw_password or url.query_string or url.fragment:
+    if url.userinfo or url.query or url.fragment:
         raise UsageError(
             "the endpoint URL must not carry a user name, a query or a fragment; the key has its own setting"
         )

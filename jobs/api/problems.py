@@ -3,6 +3,7 @@
 Raised by routes and by the layers around them; imagemill's own exceptions are translated in one table.
 """
 
+import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from jobs.errors import Conflict, ImagemillError, LedgerAway, LedgerError, ManifestError, SchemaMismatch, UsageError
+from jobs.events import tell
 from jobs.ledger.engine import RolledBack
 
 MEDIA_TYPE = "application/problem+json"
@@ -84,9 +86,16 @@ def translated(error: Exception) -> Problem:
         if isinstance(error, kind):
             headers = {"Retry-After": "5"} if status == 503 else None
             return Problem(status, code, str(error), next_=next_, headers=headers)
+    tell("request_failed", error=repr(error)[:500], where=_place_of(error))
     return Problem(
         500, "internal_error", "imagemill failed; its log says why", next_="try again; report it if it stays"
     )
+
+
+def _place_of(error: Exception) -> str:
+    """File and line where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
 
 
 def answer_with_problems(app: FastAPI) -> None:

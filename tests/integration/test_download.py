@@ -23,7 +23,6 @@ from tests.integration.test_endpoint import until
 from tests.pictures import noise, picture
 from worker.disk import Disk
 from worker.download import Downloader
-from worker.inflow import Inflow
 from worker.parts import Broken, Part, Parts
 
 Fetch = Callable[[str], Awaitable[Part | Broken]]
@@ -40,7 +39,7 @@ def run(
             async with scripted(script) as server:
                 allow = [host.format(port=server.port) for host in options.pop("allow", ["127.0.0.1:{port}"])]
                 settings = {"max_image_bytes": 64 << 20, "deadline_s": 30.0, "tls": TLS, "first_wait_s": 0.01}
-                downloader = Downloader(Disk(pool), Inflow(), allow_private_hosts=allow, **{**settings, **options})
+                downloader = Downloader(Disk(pool), allow_private_hosts=allow, **{**settings, **options})
                 parts = Parts(lambda name: root / name, "a1")
                 await steps(lambda url: downloader.fetch(url.format(port=server.port), parts), server)
                 parts.discard()
@@ -285,7 +284,6 @@ def test_the_tls_handshake_names_the_host(tmp_path: Path) -> None:
         with ThreadPoolExecutor(1) as pool:
             downloader = Downloader(
                 Disk(pool),
-                Inflow(),
                 allow_private_hosts=["images.test"],
                 max_image_bytes=1000,
                 deadline_s=10.0,

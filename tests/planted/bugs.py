@@ -100,11 +100,11 @@ CLIENT_RETRIES = Bug(
     (
         Edit(
             "worker/endpoint.py",
-            "            reply = await self._exchange(call, wire, parts)\n",
-            "            try:\n"
-            "                reply = await self._exchange(call, wire, parts)\n"
-            "            except aiohttp.ClientError:\n"
-            "                reply = await self._exchange(call, wire, parts)\n",
+            "        response = await self._transport.handle_async_request(self._request(call))\n",
+            "        try:\n"
+            "            response = await self._transport.handle_async_request(self._request(call))\n"
+            "        except httpx.HTTPError:\n"
+            "            response = await self._transport.handle_async_request(self._request(call))\n",
         ),
     ),
     ("test_s23_",),
