@@ -2,42 +2,56 @@
 
 The state is one row of `rate_limits`, shared by the whole fleet and changed only inside ledger transactions. Each
 limit is a token bucket kept as one number, the moment at which it is full again (GCRA), in microseconds.
-Spending is smooth: at most `BURST_US` worth of permits at once, because endpoints forbid bursts in their own ways.
+Permits come evenly, because endpoints forbid bursts in their own ways. How a learned pace falls and grows is in
+`jobs.pace`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from jobs import pace
+
 MINUTE_US = 60_000_000
-BURST_US = 1_000_000
-SLOWER = 0.85
-"""Of the rate seen when a 429 came in without a stated limit."""
-FASTER = 1.1
-"""Growth of the learned pace for each STEP_MS without another 429."""
-STEP_MS = 5_000
-FORGET_MS = 300_000
-"""A learned pace is dropped after so long without a 429."""
-_ONE_STORM_MS = 5_000
-"""429s that arrive this close together tell one thing once."""
+USED = 0.98
+"""Of a known limit: of two calls spaced exactly by it, the second comes too early where the first was slower on its
+way."""
+_BURST_US = 1_000_000
+_PACE_BURST_US = 100_000
+"""Of the learned pace: after a 429 there are no bursts but those of calls a few milliseconds apart."""
 _LONGEST_BLOCK_MS = 60_000
+_LONGEST_START_MS = 10_000
+"""Calls sent at once are taken to be those of a second each, up to so many: a start tells of no pace that lasts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Known limits a minute (None: none known), bucket states, and what the last 429 said."""
+    """Known limits a minute (None: none known), bucket states, and what the last 429s said."""
 
     requests_per_min: int | None = None
     images_per_min: int | None = None
     tokens_per_min: int | None = None
-    pace_per_min: int | None = None
-    pace_changed_at: int = 0
     requests_full_us: int = 0
     images_full_us: int = 0
     tokens_full_us: int = 0
     pace_full_us: int = 0
+    ceiling_per_min: float | None = None
+    """Of the learned pace, images a minute; None: no 429 came yet. See `jobs.pace`."""
+    slowed_per_min: float = 0.0
+    pace_changed_at: int = 0
+    """When it was slowed: a 429 to a call admitted before tells nothing new."""
+    tried_at: int = 0
+    """When the first call after that was admitted; 0: none yet."""
+    tried_images: int = 0
+    """Admitted after that."""
+    grows_from: int = 0
+    """The learned pace has been used without a 429 since then, idle times left out."""
     blocked_until: int = 0
     strikes: int = 0
+    """429s in a row, with no quiet time between them."""
     window_at: int = 0
-    window_requests: int = 0
+    window_images: int = 0
+    window_before: int = 0
+    """Images in the minute before `window_at`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +90,13 @@ def in_step(limits: Limits, now_ms: int) -> Limits:
         return limits
     return replace(
         limits,
-        pace_changed_at=min(limits.pace_changed_at, now_ms),
         requests_full_us=min(limits.requests_full_us, now_ms * 1000),
         images_full_us=min(limits.images_full_us, now_ms * 1000),
         tokens_full_us=min(limits.tokens_full_us, now_ms * 1000),
         pace_full_us=min(limits.pace_full_us, now_ms * 1000),
+        pace_changed_at=min(limits.pace_changed_at, now_ms),
+        tried_at=min(limits.tried_at, now_ms),
+        grows_from=min(limits.grows_from, now_ms),
         blocked_until=min(limits.blocked_until, now_ms + _LONGEST_BLOCK_MS),
         window_at=now_ms,
     )
@@ -88,13 +104,11 @@ def in_step(limits: Limits, now_ms: int) -> Limits:
 
 def wait_ms(limits: Limits, now_ms: int) -> int:
     """Milliseconds until the next permit; 0 when one is there now."""
-    waits = [limits.blocked_until - now_ms]
-    for _, full_us in _buckets(limits, now_ms):
-        waits.append((full_us - BURST_US - now_ms * 1000 + 999) // 1000)
-    return max(0, *waits)
+    waits = [bucket.wait_us(now_ms) for bucket in _buckets(limits, now_ms)]
+    return max(0, limits.blocked_until - now_ms, *((wait + 999) // 1000 for wait in waits))
 
 
-def take(limits: Limits, now_ms: int, wanted: list[tuple[int, int]]) -> tuple[int, Limits]:
+def take(limits: Limits, now_ms: int, wanted: Sequence[tuple[int, int]]) -> tuple[int, Limits]:
     """Take permits for as many of the wanted calls, in order, as there are permits for now.
 
     `wanted` holds (images, tokens) of each call. A call larger than a bucket is let through when the bucket
@@ -102,81 +116,165 @@ def take(limits: Limits, now_ms: int, wanted: list[tuple[int, int]]) -> tuple[in
     """
     if limits.blocked_until > now_ms:
         return 0, limits
-    if not _buckets(limits, now_ms):
-        return len(wanted), _count(limits, now_ms, len(wanted))
+    buckets = _buckets(limits, now_ms)
     granted = 0
-    state = limits
     for images, tokens in wanted:
-        if wait_ms(state, now_ms) > 0:
+        if any(bucket.wait_us(now_ms) > 0 for bucket in buckets):
             break
-        state = _spend(state, now_ms, images, tokens)
+        for bucket in buckets:
+            bucket.spend(now_ms, {"requests": 1, "images": images, "tokens": tokens}[bucket.unit])
         granted += 1
-    return granted, _count(state, now_ms, granted)
+    if not granted:
+        return 0, limits
+    sent = sum(images for images, _ in wanted[:granted])
+    return granted, _spent(_seen(limits, now_ms, sent), now_ms, sent, buckets)
 
 
-def throttled(limits: Limits, now_ms: int, retry_after_s: float | None, jitter: float) -> Limits:
-    """What a 429 or an overload answer teaches: wait for everybody, and a slower pace where no limit is known.
+def throttled(
+    limits: Limits, now_ms: int, sent_at: int, images: int, advice_s: float | None, jitter: float
+) -> Limits:
+    """What a 429 or an overload answer to a call admitted at `sent_at` teaches: all wait, and go on slower.
 
+    One to a call from before the pace was last slowed says again what is known; its advice counts all the same.
     `jitter` in 0..1 spreads the fleet's return when the endpoint named no time.
     """
-    strikes = 1 if now_ms - limits.pace_changed_at > FORGET_MS else limits.strikes
-    if retry_after_s is not None:
-        pause_ms = int(retry_after_s * 1000)
+    limits = replace(limits, window_images=max(0, limits.window_images - images))
+    advice_ms = None if advice_s is None else int(advice_s * 1000)
+    if sent_at <= limits.pace_changed_at:
+        return replace(limits, blocked_until=_later(limits, now_ms, min(advice_ms or 0, pace.LONGEST_ADVICE_MS)))
+    if limits.ceiling_per_min is None or _let_in_since(limits, sent_at):
+        at = _pace_at(limits, sent_at)
+        allowed = _allowed_per_min(limits, sent_at, at, advice_ms or 0)
+        strikes, (ceiling, slowed_to) = (
+            1,
+            pace.slowed(at, limits.ceiling_per_min, limits.tried_images - images, allowed),
+        )
     else:
-        pause_ms = int(min(_LONGEST_BLOCK_MS, 1000 * 2**strikes) * (0.5 + 0.5 * jitter))
-    state = replace(limits, blocked_until=max(limits.blocked_until, now_ms + pause_ms))
-    if limits.pace_changed_at > now_ms - _ONE_STORM_MS:
-        return state
-    return replace(state, strikes=min(strikes + 1, 16), pace_per_min=_slower(state, now_ms), pace_changed_at=now_ms)
-
-
-def pace_now(limits: Limits, now_ms: int) -> int | None:
-    """The learned pace, grown since the last 429; None when there is none or it is long ago."""
-    quiet_ms = now_ms - limits.pace_changed_at
-    if limits.pace_per_min is None or quiet_ms > FORGET_MS:
-        return None
-    return max(1, int(limits.pace_per_min * FASTER ** (max(0, quiet_ms) / STEP_MS)))
-
-
-def _slower(limits: Limits, now_ms: int) -> int | None:
-    if limits.requests_per_min or limits.images_per_min or limits.tokens_per_min:
-        return limits.pace_per_min  # the endpoint said its limit: keep to that
-    seen = limits.window_requests * 60_000 / max(1_000, now_ms - limits.window_at)
-    known = pace_now(limits, now_ms)
-    return max(1, int(SLOWER * (seen if known is None else min(seen, known))))
-
-
-def _buckets(limits: Limits, now_ms: int) -> list[tuple[int, int]]:
-    """(limit a minute, full at) of each bucket that binds."""
-    pairs = (
-        (limits.requests_per_min, limits.requests_full_us),
-        (limits.images_per_min, limits.images_full_us),
-        (limits.tokens_per_min, limits.tokens_full_us),
-        (pace_now(limits, now_ms), limits.pace_full_us),
-    )
-    return [(limit, full_us) for limit, full_us in pairs if limit is not None]
-
-
-def _spend(limits: Limits, now_ms: int, images: int, tokens: int) -> Limits:
-    def later(full_us: int, limit: int | None, amount: int) -> int:
-        if limit is None:
-            return full_us
-        return max(full_us, now_ms * 1000) + amount * MINUTE_US // max(1, limit)
-
+        strikes, ceiling = min(limits.strikes + 1, 16), limits.ceiling_per_min
+        slowed_to = pace.slowed_again(limits.slowed_per_min, strikes)
+    blocked_until = _later(limits, now_ms, pace.pause_ms(strikes, advice_ms, jitter))
     return replace(
         limits,
-        requests_full_us=later(limits.requests_full_us, limits.requests_per_min, 1),
-        images_full_us=later(limits.images_full_us, limits.images_per_min, images),
-        tokens_full_us=later(limits.tokens_full_us, limits.tokens_per_min, tokens),
-        pace_full_us=later(limits.pace_full_us, pace_now(limits, now_ms), 1),
+        ceiling_per_min=ceiling,
+        slowed_per_min=slowed_to,
+        pace_changed_at=now_ms,
+        pace_full_us=min(limits.pace_full_us, blocked_until * 1000 + _pace_burst_us(slowed_to)),
+        tried_at=0,
+        tried_images=0,
+        grows_from=blocked_until,
+        blocked_until=blocked_until,
+        strikes=strikes,
     )
 
 
-def _count(limits: Limits, now_ms: int, granted: int) -> Limits:
+def _let_in_since(limits: Limits, sent_at: int) -> bool:
+    """Whether calls were let in since the pace was last slowed, and before this one was sent."""
+    return 0 < limits.tried_at < sent_at - pace.LET_IN_MS
+
+
+def _allowed_per_min(limits: Limits, sent_at: int, at: float, advice_ms: int) -> float:
+    """What a wait as long as the advised one makes of the pace. Advice of a call's length or two says nothing."""
+    if limits.ceiling_per_min is None or advice_ms * at < 2 * 60_000:
+        return at
+    return limits.tried_images * 60_000 / (sent_at - limits.tried_at + advice_ms)
+
+
+def pace_now(limits: Limits, now_ms: int) -> float | None:
+    """The learned pace in images a minute, as it has grown by now; None when no 429 came yet."""
+    if limits.ceiling_per_min is None:
+        return None
+    return pace.grown(limits.ceiling_per_min, limits.slowed_per_min, _grown_ms(limits, now_ms))
+
+
+def _grown_ms(limits: Limits, now_ms: int) -> int:
+    return max(0, now_ms - max(limits.grows_from, limits.blocked_until))
+
+
+def _later(limits: Limits, now_ms: int, pause_ms: int) -> int:
+    return max(limits.blocked_until, now_ms + pause_ms)
+
+
+def _pace_at(limits: Limits, moment_ms: int) -> float:
+    """The pace at which a call of that moment was sent: the learned one, or as many as there were, if all were
+    let through. A known limit was kept to in any case."""
+    learned = pace_now(limits, moment_ms)
+    at = _seen_per_min(limits, moment_ms) if learned is None else learned
+    return at if limits.images_per_min is None else min(at, USED * limits.images_per_min)
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """`full_us` is the moment at which it is full; a permit is there as soon as less than `burst_us` is missing."""
+
+    unit: str
+    name: str
+    each_us: float
+    burst_us: int
+    full_us: int
+
+    def wait_us(self, now_ms: int) -> int:
+        return max(0, self.full_us - self.burst_us - now_ms * 1000)
+
+    def spend(self, now_ms: int, amount: int) -> None:
+        self.full_us = max(self.full_us, now_ms * 1000) + int(amount * self.each_us)
+
+
+def _buckets(limits: Limits, now_ms: int) -> list[_Bucket]:
+    """Those that bind."""
+    found = []
+    for unit in ("requests", "images", "tokens"):
+        limit = getattr(limits, f"{unit}_per_min")
+        if limit is not None:
+            each_us = MINUTE_US / (USED * max(1, limit))
+            burst_us = max(0, int(_BURST_US - each_us) // 2)
+            found.append(_Bucket(unit, f"{unit}_full_us", each_us, burst_us, getattr(limits, f"{unit}_full_us")))
+    learned = pace_now(limits, now_ms)
+    if learned is not None:
+        each_us = MINUTE_US / learned
+        found.append(_Bucket("images", "pace_full_us", each_us, _pace_burst_us(learned), limits.pace_full_us))
+    return found
+
+
+def _pace_burst_us(per_min: float) -> int:
+    return max(0, int(_PACE_BURST_US - MINUTE_US / per_min))
+
+
+def _spent(limits: Limits, now_ms: int, images: int, buckets: Sequence[_Bucket]) -> Limits:
+    """With the new bucket states. A pace that is not used whole proves nothing: idle time lets none grow, and takes
+    back what was grown beyond the ceiling."""
+    state = replace(limits, **{bucket.name: bucket.full_us for bucket in buckets})
+    if limits.ceiling_per_min is None:
+        return state
+    idle_ms = max(0, now_ms - max(limits.pace_full_us // 1000, limits.grows_from, limits.blocked_until))
+    grown_ms = _grown_ms(limits, now_ms) - idle_ms
+    back_ms = pace.back_after_ms(limits.ceiling_per_min, limits.slowed_per_min)
+    if grown_ms > back_ms:
+        grown_ms = max(back_ms, grown_ms - 7 * idle_ms)
+    return replace(
+        state,
+        tried_at=limits.tried_at or now_ms,
+        tried_images=limits.tried_images + images,
+        grows_from=now_ms - grown_ms,
+    )
+
+
+def _seen(limits: Limits, now_ms: int, images: int) -> Limits:
     """Keep the rate of the last minute in view, for the day a 429 comes without a number."""
-    if now_ms - limits.window_at > MINUTE_US // 1000:
-        return replace(limits, window_at=now_ms, window_requests=granted)
-    return replace(limits, window_requests=limits.window_requests + granted)
+    age_ms = now_ms - limits.window_at
+    if age_ms <= MINUTE_US // 1000:
+        return replace(limits, window_images=limits.window_images + images)
+    before = limits.window_images if age_ms <= 2 * MINUTE_US // 1000 else 0
+    return replace(limits, window_at=now_ms, window_images=images, window_before=before)
+
+
+def _seen_per_min(limits: Limits, now_ms: int) -> float:
+    """Of the last minute, a part of it within the window before; in the first minute, of what there was of it."""
+    age_ms = max(0, now_ms - limits.window_at)
+    minute_ms = MINUTE_US // 1000
+    if limits.window_before:
+        return limits.window_images + limits.window_before * max(0.0, 1 - age_ms / minute_ms)
+    start_ms = min(_LONGEST_START_MS, 1_000 * limits.window_images)
+    return limits.window_images * minute_ms / max(1, start_ms, min(age_ms, minute_ms))
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:

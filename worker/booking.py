@@ -139,30 +139,28 @@ class Booking:
 
     def _learn(self, answers: Sequence[Answer], admitted: Mapping[str, Admitted]) -> None:
         """Tell the fleet what the answers said of limits, if it is anything new."""
-        lessons = [lesson for one in answers if (lesson := self._lesson(one, admitted[one.attempt_id].model))]
+        lessons = [lesson for one in answers if (lesson := self._lesson(one, admitted[one.attempt_id]))]
         if lessons:
             self._ledger.write(limits.learn, self._endpoint, lessons, random.random())
 
-    def _lesson(self, answer: Answer, model: str) -> Lesson | None:
+    def _lesson(self, answer: Answer, job: Admitted) -> Lesson | None:
         rate = answer.rate
         said: _Limits = (rate.limit_requests, rate.limit_images, rate.limit_tokens)
-        news = any(said) and self._known_limits.get(model) != said
+        news = any(said) and self._known_limits.get(job.model) != said
         throttled = answer.outcome is Outcome.THROTTLED
-        empty = 0 in (rate.remaining_requests, rate.remaining_images, rate.remaining_tokens)
-        if not (news or throttled or empty):
+        if not (news or throttled):
             return None
         if any(said):
-            self._known_limits[model] = said
+            self._known_limits[job.model] = said
         return Lesson(
-            model=model,
+            model=job.model,
+            images=job.n,
+            sent_at=job.admitted_at,
             throttled=throttled,
             retry_after_s=rate.retry_after_s,
             requests_per_min=rate.limit_requests,
             images_per_min=rate.limit_images,
             tokens_per_min=rate.limit_tokens,
-            requests_empty_s=rate.reset_requests_s if rate.remaining_requests == 0 else None,
-            images_empty_s=rate.reset_images_s if rate.remaining_images == 0 else None,
-            tokens_empty_s=rate.reset_tokens_s if rate.remaining_tokens == 0 else None,
         )
 
     def _pause_endpoint(self, answers: Sequence[Answer]) -> None:

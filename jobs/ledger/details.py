@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from jobs.ledger import clock
 from jobs.ledger.admission import LEASE_MS
 from jobs.ledger.engine import AnyRow
-from jobs.ledger.limits import Paused, list_pauses
+from jobs.ledger.limits import Paused, learned_per_min, list_pauses
 from jobs.ledger.schema import attempts, charges, images, jobs, rate_limits, tag_sets, workers
 
 _MOST_ENDED_WORKERS = 20
@@ -261,7 +261,7 @@ def _limit(row: AnyRow, now: int) -> Limit:
         requests_per_min=row.requests_per_min,
         images_per_min=row.images_per_min,
         tokens_per_min=row.tokens_per_min,
-        pace_per_min=row.pace_per_min,
+        pace_per_min=learned_per_min(row, now),
         blocked_until=row.blocked_until if row.blocked_until > now else 0,
         paused=None if row.paused_at is None else f"{row.pause_kind}: {row.pause_message}",
     )

@@ -5,14 +5,14 @@ in a transaction of its own, before settlement, so that the two never wait for e
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from sqlalchemy import Connection, select, update
 
 from jobs.ledger import clock
-from jobs.ledger.engine import insert_missing
+from jobs.ledger.engine import AnyRow, insert_missing
 from jobs.ledger.schema import endpoints, rate_limits
-from jobs.pacing import Limits, in_step, throttled
+from jobs.pacing import Limits, in_step, pace_now, throttled
 
 _STATE = [field.name for field in fields(Limits)]
 
@@ -29,17 +29,17 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one answer said of limits. Seconds count from now; None: not said."""
+    """What one answer said of limits: the answer to a call for so many images, admitted at `sent_at`. None: not
+    said."""
 
     model: str
+    images: int
+    sent_at: int
     throttled: bool
-    retry_after_s: float | None
-    requests_per_min: int | None
-    images_per_min: int | None
-    tokens_per_min: int | None
-    requests_empty_s: float | None
-    images_empty_s: float | None
-    tokens_empty_s: float | None
+    retry_after_s: float | None = None
+    requests_per_min: int | None = None
+    images_per_min: int | None = None
+    tokens_per_min: int | None = None
 
 
 def lock_limits(tx: Connection, endpoint: str, model: str) -> tuple[Limits, Paused | None]:
@@ -50,8 +50,7 @@ def lock_limits(tx: Connection, endpoint: str, model: str) -> tuple[Limits, Paus
     if row is None:
         insert_missing(tx, table, [{"endpoint": endpoint, "model": model}])
         row = tx.execute(statement).one()
-    limits = Limits(**{name: getattr(row, name) for name in _STATE})
-    return limits, _paused(model, row.paused_at, row.pause_kind, row.pause_message)
+    return _limits(row), _paused(model, row.paused_at, row.pause_kind, row.pause_message)
 
 
 def save_limits(tx: Connection, endpoint: str, model: str, limits: Limits) -> None:
@@ -72,16 +71,13 @@ def learn(tx: Connection, endpoint: str, lessons: Sequence[Lesson], jitter: floa
 
 
 def _learnt(limits: Limits, lesson: Lesson, now: int, jitter: float) -> Limits:
-    state = asdict(limits)
-    for unit in ("requests", "images", "tokens"):
-        limit = getattr(lesson, f"{unit}_per_min")
-        if limit is not None and limit > 0:
-            state[f"{unit}_per_min"] = limit
-        empty_s = getattr(lesson, f"{unit}_empty_s")
-        if empty_s is not None:
-            state[f"{unit}_full_us"] = max(state[f"{unit}_full_us"], now * 1000 + int(empty_s * 1_000_000))
-    known = Limits(**state)
-    return throttled(known, now, lesson.retry_after_s, jitter) if lesson.throttled else known
+    """Headers count for limits, not for what is left of them: those of an answer speak of the moment at which its
+    call came in, and every permit since then is in the buckets here."""
+    said = {f"{unit}_per_min": getattr(lesson, f"{unit}_per_min") for unit in ("requests", "images", "tokens")}
+    known = replace(limits, **{name: limit for name, limit in said.items() if limit is not None and limit > 0})
+    if not lesson.throttled:
+        return known
+    return throttled(known, now, lesson.sent_at, lesson.images, lesson.retry_after_s, jitter)
 
 
 def read_pause(tx: Connection, endpoint: str) -> Paused | None:
@@ -132,6 +128,16 @@ def blocked_until(tx: Connection, models: Sequence[str], endpoint: str | None = 
     if endpoint is not None:
         held_back = held_back.where(rate_limits.c.endpoint == endpoint)
     return max(tx.execute(held_back).scalars(), default=0)
+
+
+def learned_per_min(row: AnyRow, now: int) -> int | None:
+    """The learned pace of a row of rate_limits, images a minute."""
+    pace = pace_now(_limits(row), now)
+    return None if pace is None else round(pace)
+
+
+def _limits(row: AnyRow) -> Limits:
+    return Limits(**{name: getattr(row, name) for name in _STATE})
 
 
 def _paused(model: str | None, since: int | None, kind: str | None, message: str | None) -> Paused | None:

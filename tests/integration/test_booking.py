@@ -208,15 +208,24 @@ def test_limits_that_headers_name_are_learned_once(desk: Desk) -> None:
     desk.book(desk.answer(rate=rate))
     row = desk.limits()
     assert (row.requests_per_min, row.images_per_min, row.tokens_per_min) == (100, 50, 70_000)
-    assert desk.booking._lesson(desk.answer(1, rate=rate), MODEL) is None
-    assert desk.booking._lesson(desk.answer(1, rate=replace(rate, limit_images=5)), MODEL) is not None
+    assert desk.booking._lesson(desk.answer(1, rate=rate), desk.admitted[desk.attempts[1]]) is None
+    assert desk.booking._lesson(desk.answer(1, rate=replace(rate, limit_images=5)), desk.admitted[desk.attempts[1]])
 
 
-def test_a_bucket_that_headers_call_empty_is_waited_for(desk: Desk) -> None:
+def test_what_a_late_answer_says_of_an_empty_bucket_holds_nobody_up(desk: Desk) -> None:
+    """It was empty when the call came in; where bursts are forbidden it always is."""
     rate = RateFacts(limit_images=60, remaining_images=0, reset_images_s=40.0)
     desk.book(desk.answer(rate=rate), desk.error(Outcome.ERRORED, 1))
-    row = desk.limits()
-    assert row.images_full_us - attempt_row(desk.ledger, desk.attempts[0]).ended_at * 1000 > 38_000_000
+    assert desk.limits().images_full_us == 0
+
+
+def test_a_429_to_a_call_from_before_the_pace_was_slowed_does_not_slow_it_again(desk: Desk) -> None:
+    told = RateFacts(retry_after_s=0.0)
+    desk.book(desk.error(Outcome.THROTTLED, 0, rate=told))
+    once = desk.limits()
+    assert once.ceiling_per_min
+    desk.book(desk.error(Outcome.THROTTLED, 1, rate=told), desk.error(Outcome.THROTTLED, 2, rate=told))
+    assert (desk.limits().ceiling_per_min, desk.limits().strikes) == (once.ceiling_per_min, 1)
 
 
 def test_answers_that_say_nothing_new_write_no_limits(desk: Desk) -> None:

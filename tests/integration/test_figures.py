@@ -212,7 +212,7 @@ def test_a_standing_says_what_the_batch_waits_for(ledger: Ledger) -> None:
         retry=lambda *_: 40_000,
     )
     assert waiting_for(ledger, batch).startswith("retry due in ")
-    ledger.write(limits.learn, ENDPOINT, [Lesson(MODEL, True, 30.0, *[None] * 6)], 0.0)
+    ledger.write(limits.learn, ENDPOINT, [Lesson(MODEL, 1, 0, throttled=True, retry_after_s=30.0)], 0.0)
     assert waiting_for(ledger, batch).startswith("rate limit, next slot in ")
     let_lease_run_out(ledger, worker)
     assert waiting_for(ledger, batch) == "no worker is running"
