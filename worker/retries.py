@@ -16,6 +16,8 @@ class RetryPolicy:
 
     first_wait_s: float = 2.0
     longest_wait_s: float = 120.0
+    longest_throttled_wait_s: float = 15.0
+    """A 429 without advice holds back the endpoint's other calls too: the job need not stand back any longer."""
 
 
 def next_try(policy: RetryPolicy, job: JobFacts, ending: Ending, draw: float) -> int | None:
@@ -33,14 +35,17 @@ def next_try(policy: RetryPolicy, job: JobFacts, ending: Ending, draw: float) ->
     return None if job.age_ms + wait_ms > job.time_limit_ms else wait_ms
 
 
-def backoff_s(policy: RetryPolicy, tries: int, draw: float) -> float:
+def backoff_s(policy: RetryPolicy, tries: int, draw: float, *, throttled: bool = False) -> float:
     """Wait before try number `tries` + 1: doubled each time, capped, the upper half of it random."""
     doublings = min(max(0, tries - 1), 30)
-    whole = min(policy.longest_wait_s, policy.first_wait_s * float(2**doublings))
+    longest_s = policy.longest_throttled_wait_s if throttled else policy.longest_wait_s
+    whole = min(longest_s, policy.first_wait_s * float(2**doublings))
     return whole / 2 * (1 + draw)
 
 
 def _wait_s(policy: RetryPolicy, ending: Ending, tries: int, draw: float) -> float:
     """The server's own advice wins; a tenth of it is added at random, or all would come back at once."""
     advice = ending.retry_after_s
-    return advice * (1 + draw / 10) if advice else backoff_s(policy, tries, draw)
+    if advice:
+        return advice * (1 + draw / 10)
+    return backoff_s(policy, tries, draw, throttled=ending.outcome is Outcome.THROTTLED)

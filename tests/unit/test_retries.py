@@ -45,7 +45,7 @@ def test_attempts_are_bounded() -> None:
 
 def test_rate_limits_do_not_use_up_attempts_but_time() -> None:
     worn = replace(JOB, attempts=400, counted=5)
-    assert next_try(POLICY, worn, THROTTLED, draw=0.0) == 60_000
+    assert next_try(POLICY, worn, THROTTLED, draw=0.0) == 7_500
     assert next_try(POLICY, replace(worn, age_ms=worn.time_limit_ms), THROTTLED, draw=0.0) is None
 
 

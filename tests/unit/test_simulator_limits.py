@@ -1,6 +1,7 @@
 """Rate limits refill steadily, bind together and say how long to wait."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_a_minutes_allowance_may_be_spent_at_once_and_then_refills() -> None:
     assert refused(limiter, 0.0).headers["retry-after-ms"] == "12000"
     assert refused(limiter, 11.9).headers["Retry-After"] == "1"
     assert limiter.take("key", "gpt-image-1", ONE, 12.0)["x-ratelimit-reset-images"] == "1m0s"
+
+
+@pytest.mark.parametrize(
+    ("told", "headers"),
+    [("advice", {"Retry-After", "retry-after-ms"}), ("nothing", set())],
+    ids=["advice", "nothing"],
+)
+def test_an_endpoint_may_keep_its_limits_to_itself(told: Literal["advice", "nothing"], headers: set[str]) -> None:
+    limiter = Limiter(replace(IMAGES, burst=False, limits_told=told))
+    assert limiter.take("key", "gpt-image-1", ONE, 0.0) == {}
+    assert refused(limiter, 11.9).headers.keys() == headers
+    assert limiter.take("key", "gpt-image-1", ONE, 12.0) == {}
 
 
 def test_the_refusal_names_the_limit() -> None:

@@ -43,6 +43,13 @@ class Rate(click.ParamType[tuple[str, float]]):
 @click.option("--images-per-minute", type=click.IntRange(1), help="Rate limit per key and model.")
 @click.option("--tokens-per-minute", type=click.IntRange(1), help="Rate limit per key and model.")
 @click.option("--burst/--no-burst", default=True, help="May a minute's allowance be spent at once?")
+@click.option(
+    "--limits-told",
+    type=click.Choice(["headers", "advice", "nothing"]),
+    default="headers",
+    show_default=True,
+    help="What is said of them.",
+)
 @click.option("--pictures", type=click.Choice(["drawn", "prerendered"]), default="drawn", show_default=True)
 @click.option("--image-bytes", default=1_500_000, show_default=True, help="File size of prerendered ones.")
 @click.option("--gpt-image-urls", is_flag=True, help="Answer GPT image models by url, as some gateways do.")

@@ -42,6 +42,8 @@ class SimulatorConfig:
     tokens_per_minute: int | None = None
     burst: bool = True
     """True lets a minute's allowance be spent at once; False a second's."""
+    limits_told: Literal["headers", "advice", "nothing"] = "headers"
+    """What is said of the limits: x-ratelimit headers and when to come back, only the latter, or 429 alone."""
 
     pictures: Literal["drawn", "prerendered"] = "drawn"
     """Drawn pictures show their prompt; prerendered ones are made once per size and sent to everybody."""

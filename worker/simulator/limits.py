@@ -58,6 +58,7 @@ class Limiter:
         }
         self._limits = {meter: limit for meter, limit in limits.items() if limit is not None}
         self._burst = config.burst
+        self._told = config.limits_told
         self._buckets: dict[tuple[str, str], dict[str, Bucket]] = {}
 
     def take(self, key: str, model: str, costs: Costs, now_s: float) -> dict[str, str]:
@@ -68,10 +69,15 @@ class Limiter:
         waits = {meter: bucket.wait_s(costs[meter]) for meter, bucket in buckets.items()}
         meter = max(waits, key=lambda name: waits[name], default=None)
         if meter is not None and waits[meter] > 0:
-            raise self._exceeded(meter, model, costs[meter], waits[meter], _headers(buckets))
+            raise self._exceeded(meter, model, costs[meter], waits[meter], self._headers(buckets))
         for name, bucket in buckets.items():
             bucket.level -= costs[name]
-        return _headers(buckets)
+        return self._headers(buckets)
+
+    def _headers(self, buckets: Mapping[str, Bucket]) -> dict[str, str]:
+        if self._told != "headers":
+            return {}
+        return {name: value for meter, bucket in buckets.items() for name, value in bucket.headers(meter).items()}
 
     def _of(self, key: str, model: str, now_s: float) -> dict[str, Bucket]:
         buckets = self._buckets.get((key, model))
@@ -92,12 +98,8 @@ class Limiter:
             message,
             type="rate_limit_error" if meter == "images" else meter,
             code="rate_limit_exceeded",
-            headers=headers | retry_headers(wait_s),
+            headers=headers | (retry_headers(wait_s) if self._told != "nothing" else {}),
         )
-
-
-def _headers(buckets: Mapping[str, Bucket]) -> dict[str, str]:
-    return {name: value for meter, bucket in buckets.items() for name, value in bucket.headers(meter).items()}
 
 
 def go_duration(seconds: float) -> str:
