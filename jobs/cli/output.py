@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,7 +44,7 @@ def show_json(value: Any) -> None:
     click.echo(json_text(value, indent=2 if look().terminal else None))
 
 
-def show_lines(values: Iterable[Mapping[str, Any]]) -> None:
+def show_lines(values: Iterable[Any]) -> None:
     """JSON lines of any number, written some hundred at a time."""
     from jobs.report.lines import json_lines
 

@@ -1,6 +1,6 @@
 """`imagemill jobs`, `attempts`, `images`: the rows themselves, as a table or as JSON lines of any number."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from jobs.cli.options import F, ledger_options, storage_options, verb
 from jobs.cli.output import look, say, show_lines, show_table
 
 if TYPE_CHECKING:
+    from jobs.ledger.listing import Listing
     from jobs.ledger.overview import Transaction
     from jobs.settings import Settings
 
@@ -20,7 +21,7 @@ _OUTCOMES = ("open", *_ENDED, "billed_lost", "not_billed")
 _ON_SCREEN = 100
 _MONEY = "_nanodollars"
 
-Rows = Callable[["Transaction", "Settings", str], Iterator[dict[str, Any]]]
+Rows = Callable[["Transaction", "Settings", str], "Listing"]
 
 
 def listing_options(command: F) -> F:
@@ -102,7 +103,7 @@ def images(batch: str, limit: int | None, as_jsonl: bool) -> None:
 
     chosen = Filter(limit=_most(limit, as_jsonl))
 
-    def rows(tx: "Transaction", settings: "Settings", batch_id: str) -> Iterator[dict[str, Any]]:
+    def rows(tx: "Transaction", settings: "Settings", batch_id: str) -> "Listing":
         store = open_store(settings.images_url)
         return list_images(tx, batch_id, chosen, _locator(lambda name: str(store.path_of(name))))
 
@@ -133,12 +134,12 @@ def _list(batch: str, rows: Rows, columns: tuple[str, ...], as_jsonl: bool) -> N
         with ledger.read() as tx:
             found = rows(tx, settings, batch_id)
             if as_jsonl:
-                show_lines(found)
+                show_lines(found.records())
             else:
                 _show_cells(found, columns)
 
 
-def _show_cells(found: Iterator[dict[str, Any]], columns: tuple[str, ...]) -> None:
+def _show_cells(found: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:
     """A ruled table of a bounded number on a terminal; in a pipe a stream of lines of any number."""
     from jobs.report.table import STATE_STYLES, Column, Table
 

@@ -1,11 +1,12 @@
 """Rows for people and programs: jobs, attempts and images of a batch, streamed in manifest order.
 
-Every function yields dictionaries with the fields that the command line promises; memory does not grow with
-the batch. Money stays in integer nano-dollars, moments become ISO 8601 in UTC.
+Every function gives rows with the fields that the command line promises; memory does not grow with the batch.
+Money stays in integer nano-dollars, moments become ISO 8601 in UTC.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, literal, selec
 from jobs.ledger.clock import iso
 from jobs.ledger.schema import attempts, images, jobs, tag_sets
 
-_PAGE = 2_000
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,32 @@ _IMAGE: _Fields = {
 }
 
 
-def list_jobs(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dict[str, Any]]:
+class Listing:
+    """Rows, read while they are taken: once, and in the transaction that they are of."""
+
+    def __init__(self, tx: Connection, statement: Select[Any], fields: _Fields) -> None:
+        self._tx, self._statement, self._names = tx, statement, tuple(fields)
+        self._shaped = [(place, shape) for place, (_, shape) in enumerate(fields.values()) if shape]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (dict(zip(self._names, cells, strict=True)) for cells in self._cells())
+
+    def records(self) -> Iterator[msgspec.Struct]:
+        """The same for an encoder: a third less to be done than for dictionaries."""
+        record = msgspec.defstruct("Record", self._names, gc=False)
+        return (record(*cells) for cells in self._cells())
+
+    def _cells(self) -> Iterator[list[Any]]:
+        with self._tx.execute(self._statement, execution_options={"yield_per": _PAGE}) as pages:
+            for row in chain.from_iterable(pages.partitions()):
+                cells = list(row)
+                for place, shape in self._shaped:
+                    if cells[place] is not None:
+                        cells[place] = shape(cells[place])
+                yield cells
+
+
+def list_jobs(tx: Connection, batch_id: str, chosen: Filter) -> Listing:
     statement = (
         _columns(_JOB)
         .join_from(jobs, tag_sets, tag_sets.c.id == jobs.c.tag_set)
@@ -99,10 +125,10 @@ def list_jobs(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dict[st
     if chosen.state:
         statement = statement.where(jobs.c.state == chosen.state)
     statement = _beyond(statement, chosen, jobs.c.row)
-    return _stream(tx, _narrow(statement, jobs, chosen), _JOB)
+    return Listing(tx, _narrow(statement, jobs, chosen), _JOB)
 
 
-def list_attempts(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dict[str, Any]]:
+def list_attempts(tx: Connection, batch_id: str, chosen: Filter) -> Listing:
     statement = (
         _columns(_ATTEMPT)
         .join_from(attempts, jobs, (jobs.c.batch_id == attempts.c.batch_id) & (jobs.c.row == attempts.c.row))
@@ -113,12 +139,10 @@ def list_attempts(tx: Connection, batch_id: str, chosen: Filter) -> Iterator[dic
         outcome = None if chosen.state == "open" else chosen.state
         statement = statement.where(attempts.c.outcome.is_not_distinct_from(outcome))
     statement = _beyond(statement, chosen, attempts.c.row, attempts.c.number)
-    return _stream(tx, _narrow(statement, attempts, chosen), _ATTEMPT)
+    return Listing(tx, _narrow(statement, attempts, chosen), _ATTEMPT)
 
 
-def list_images(
-    tx: Connection, batch_id: str, chosen: Filter, locate: Callable[[str], str]
-) -> Iterator[dict[str, Any]]:
+def list_images(tx: Connection, batch_id: str, chosen: Filter, locate: Callable[[str], str]) -> Listing:
     """`locate` turns a name in the image store into an absolute path or an object URL."""
     statement = (
         _columns(_IMAGE)
@@ -129,7 +153,7 @@ def list_images(
     statement = _beyond(statement, chosen, images.c.row, images.c.index, images.c.attempt_id)
     if chosen.limit:
         statement = statement.limit(chosen.limit)
-    return _stream(tx, statement, _IMAGE | {"path": (images.c.path, locate)})
+    return Listing(tx, statement, _IMAGE | {"path": (images.c.path, locate)})
 
 
 def _beyond(statement: Select[Any], chosen: Filter, *key: ColumnElement[Any]) -> Select[Any]:
@@ -150,15 +174,3 @@ def _narrow(statement: Select[Any], table: Any, chosen: Filter) -> Select[Any]:
 
 def _columns(fields: _Fields) -> Select[Any]:
     return select(*(column.label(name) for name, (column, _) in fields.items()))
-
-
-def _stream(tx: Connection, statement: Select[Any], fields: _Fields) -> Iterator[dict[str, Any]]:
-    names = tuple(fields)
-    shaped = [(name, shape) for name, (_, shape) in fields.items() if shape]
-    with tx.execute(statement, execution_options={"yield_per": _PAGE}) as rows:
-        for row in rows:
-            found = dict(zip(names, row, strict=True))
-            for name, shape in shaped:
-                if found[name] is not None:
-                    found[name] = shape(found[name])
-            yield found

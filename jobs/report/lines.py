@@ -33,7 +33,8 @@ def _encoded(page: list[Any]) -> bytes:
     try:
         lines = _ENCODER.encode_lines(page)
     except UnicodeEncodeError:  # half a character, in the name of a folder perhaps
-        return "".join(f"{json_text(value)}\n" for value in page).encode()
+        plain = (msgspec.to_builtins(value, enc_hook=str) for value in page)
+        return "".join(f"{json_text(value)}\n" for value in plain).encode()
     if lines.isascii() and b"\x7f" not in lines:  # the other control characters JSON escapes by itself
         return lines
     return "\n".join(map(json_escaped, lines.decode().split("\n"))).encode()

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,12 @@ def test_no_line_shows_a_hostile_character_raw(text: str) -> None:
 def test_a_folder_whose_name_is_no_text_is_shown_as_escapes_beside_rows_that_are() -> None:
     rows = [{"path": "/data/\udcff/1.png"}, {"path": "/data/猫/2.png"}]
     assert written(rows) == '{"path":"/data/\\udcff/1.png"}\n{"path":"/data/猫/2.png"}\n'
+
+
+def test_a_record_is_a_line_like_a_dictionary_of_the_same_fields() -> None:
+    record = msgspec.defstruct("Record", ["row", "path"])
+    for path in ("/data/1.png", "/data/\u202e.png", "/data/\udcff.png"):
+        assert b"".join(json_lines([record(1, path)])) == b"".join(json_lines([{"row": 1, "path": path}]))
 
 
 def test_numbers_of_any_size_stay_exact() -> None:
