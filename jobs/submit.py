@@ -28,7 +28,7 @@ from jobs.ledger.overview import Transaction
 from jobs.manifest import CheckResult, ManifestOptions, Problem, Row, check_manifest, manifest_digest
 from jobs.money import Estimate
 
-_PIECE_ROWS = 10_000
+_PIECE_ROWS = 20_000
 _PIECE_CHARS = 8_000_000
 """Of requests; two pieces are in memory at a time, one being read and one being written."""
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _VALUES_AT_ONCE = 8_000
 """SQLite takes 32,766 in one statement."""
-_LOADING_PRAGMAS = ("cache_size = -32000", "wal_autocheckpoint = 16384")
-"""32 MB of pages, and 64 MB of log before they go into the file. Ids come in any order, so that each piece changes
+_LOADING_PRAGMAS = ("cache_size = -32000", "wal_autocheckpoint = 32768")
+"""32 MB of pages, and 128 MB of log before they go into the file. Ids come in any order, so that each piece changes
 pages all over their index: with SQLite's usual 2 and 4 MB a million rows write several times as much."""
 
 BulkRow = tuple[str | int, ...]
