@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +27,7 @@ from jobs.ledger.acts import Act, recorded
 from jobs.ledger.admission import Admission, Admitted, Claimer, Wait, WorkerFenced, admit
 from jobs.ledger.engine import Ledger
 from jobs.ledger.migrate import require_newest
+from jobs.ledger.recovery import DueBatch
 from jobs.pacing import Caps
 from jobs.settings import Settings
 from jobs.states import Outcome
@@ -91,7 +93,7 @@ class Executor:
         self._signed_off = False
         self._settler = Settler(self.spool, self.booking, self._open, self._on_booked, self._disk_failed)
         self._network = Network(self._open_endpoint, self._on_answer, settings.in_flight, self.spool.sent.note)
-        self._dispatcher = Dispatcher(self._due_batches, self._admit, self.slots, self.stopping)
+        self._dispatcher = Dispatcher(self._due_batches, self._in_flight, self._admit, self.slots, self.stopping)
 
     def start(self) -> None:
         """Register with the ledger and start the threads. Raises UsageError or LedgerRestored: see the messages."""
@@ -168,11 +170,16 @@ class Executor:
                 self.slots.wait_all_free(_CANCEL_PATIENCE_S)
                 return
 
-    def _due_batches(self) -> list[str]:
+    def _due_batches(self) -> list[DueBatch]:
         if self._only_batch:
-            return [self._only_batch]
+            return [DueBatch(self._only_batch)]
         with self.ledger.read() as tx:
-            return [due.batch_id for due in recovery.due_batches(tx)]
+            return recovery.due_batches(tx)
+
+    def _in_flight(self) -> Counter[str]:
+        """Open attempts of each batch."""
+        with self._tracking:
+            return Counter(one.batch_id for one in self._open.values())
 
     def _admit(self, batch_id: str, most: int) -> Admission:
         """Admit, and send what was admitted. Trouble with the ledger or the lease counts as a short wait."""

@@ -65,6 +65,8 @@ class Wait:
     model_paused, batch_closed"""
     message: str
     for_ms: int | None = None
+    model: str | None = None
+    """Of a rate limit: any batch waits for it with its jobs of this model."""
 
 
 _NOTHING_QUEUED = Wait("done", "nothing is queued")
@@ -175,7 +177,7 @@ def _claim(
     in_force = with_caps(limits, claimer.caps)
     blocked_ms = wait_ms(in_force, now)
     if blocked_ms:
-        return [], Wait("rate_limit", f"rate limit on {model}", blocked_ms)
+        return [], Wait("rate_limit", f"rate limit on {model}", blocked_ms, model)
     # Before the permits: a call that no money is left for must not use up those of other batches.
     funded, full = _fund(tx, batch_id, model, now, most, funds)
     granted, spent = take(in_force, now, [(row.n, row.tokens) for row in funded])
@@ -183,7 +185,7 @@ def _claim(
         save_limits(tx, claimer.endpoint, model, without_caps(spent, limits))
     if granted < len(funded):
         funds.give_back(funded[granted:])
-        return funded[:granted], Wait("rate_limit", f"rate limit on {model}", wait_ms(spent, now))
+        return funded[:granted], Wait("rate_limit", f"rate limit on {model}", wait_ms(spent, now), model)
     if full:
         return funded, _full_wait(full, funds)
     return funded, _not_due(tx, batch_id, model, now) if len(funded) < most else None

@@ -35,10 +35,10 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class DueBatch:
-    """An open batch with queued jobs, and how many."""
+    """An open batch with queued jobs, and of which models; none named: of any."""
 
     batch_id: str
-    queued: int
+    models: tuple[str, ...] = ()
 
 
 def register_worker(tx: Connection, worker_id: str, host: str, pid: int, spool: str) -> None:
@@ -155,16 +155,16 @@ def release_unsent(
 
 def due_batches(tx: Connection) -> list[DueBatch]:
     """Open batches with queued jobs, the oldest first."""
-    queued = func.sum(job_tallies.c.jobs)
     statement = (
-        select(batches.c.id, queued)
+        select(batches.c.id, job_tallies.c.model)
         .join(job_tallies, job_tallies.c.batch_id == batches.c.id)
-        .where(batches.c.state == BatchState.OPEN, job_tallies.c.state == JobState.QUEUED)
-        .group_by(batches.c.id, batches.c.opened_at)
-        .having(queued > 0)
-        .order_by(batches.c.opened_at)
+        .where(batches.c.state == BatchState.OPEN, job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0)
+        .order_by(batches.c.opened_at, batches.c.id, job_tallies.c.model)
     )
-    return [DueBatch(batch_id, int(count)) for batch_id, count in tx.execute(statement)]
+    models: dict[str, list[str]] = {}
+    for batch_id, model in tx.execute(statement):
+        models.setdefault(batch_id, []).append(model)
+    return [DueBatch(batch_id, tuple(theirs)) for batch_id, theirs in models.items()]
 
 
 def _longest_gap_ms() -> int:

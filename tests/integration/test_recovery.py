@@ -12,6 +12,7 @@ from jobs.ledger.engine import Ledger
 from jobs.ledger.recovery import DueBatch, Swept
 from tests.integration.ledgers import (
     CEILING,
+    MODEL,
     PRICE,
     admit_one,
     all_at_once,
@@ -26,6 +27,7 @@ from tests.integration.ledgers import (
     let_lease_run_out,
     live_worker,
     money,
+    new_job,
     open_batch,
     states,
     steady_worker,
@@ -339,7 +341,8 @@ def test_only_old_attempts_that_nobody_holds_are_freed_as_never_sent(ledger: Led
 
 
 def test_due_batches_are_the_open_ones_with_queued_jobs_the_oldest_first(ledger: Ledger) -> None:
-    first, second, running, paused, loading = (open_batch(ledger, 2) for _ in range(5))
+    rows = [new_job(1), new_job(2, model="dall-e-3")]
+    first, second, running, paused, loading = (open_batch(ledger, list(rows)) for _ in range(5))
     table = schema.batches
     change(ledger, table, table.c.id == second, opened_at=table.c.opened_at - 10_000)
     change(ledger, table, table.c.id == paused, state="paused")
@@ -347,7 +350,7 @@ def test_due_batches_are_the_open_ones_with_queued_jobs_the_oldest_first(ledger:
     ask(ledger, running, 2)
     ask(ledger, first, 1)
     with ledger.read() as tx:
-        assert recovery.due_batches(tx) == [DueBatch(second, 2), DueBatch(first, 1)]
+        assert recovery.due_batches(tx) == [DueBatch(second, ("dall-e-3", MODEL)), DueBatch(first, (MODEL,))]
     change(ledger, table, table.c.id == loading, state="open")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from jobs.errors import LedgerAway
 from jobs.ledger.admission import Admission, Admitted, Wait
+from jobs.ledger.recovery import DueBatch
 from worker import dispatcher as module
 from worker.dispatcher import Dispatcher
 from worker.slots import Slots
@@ -28,8 +29,15 @@ class Bench:
         self.stopping = threading.Event()
         self.asked: list[tuple[str, int]] = []
         self.answer: Callable[[str, int], Admission] = lambda batch, most: Admission(admitted(most), None)
-        self.dispatcher = Dispatcher(lambda: self.batches, self._admit, self.slots, self.stopping)
+        self.in_flight: dict[str, int] = {}
+        self.dispatcher = self.new(self.due)
         self._news = threading.Condition()
+
+    def new(self, due: Callable[[], list[DueBatch]]) -> Dispatcher:
+        return Dispatcher(due, lambda: self.in_flight, self._admit, self.slots, self.stopping)
+
+    def due(self) -> list[DueBatch]:
+        return [DueBatch(name, ("m",)) for name in self.batches]
 
     def _admit(self, batch: str, most: int) -> Admission:
         with self._news:
@@ -79,6 +87,62 @@ def test_c21_another_batch_is_first_in_each_round() -> None:
         asked = bench.until_asked(6)
     firsts = [batch for batch, _ in asked[:6]]
     assert {firsts.count(batch) for batch in "abc"} == {2}
+
+
+def test_c21_a_free_slot_goes_to_the_batch_with_the_fewest_calls_in_flight() -> None:
+    bench = Bench(["large", "small"], 3)
+    bench.in_flight = {"large": 100, "small": 1}
+    with bench.running():
+        asked = bench.until_asked(1)
+    assert asked[0] == ("small", 3)
+
+
+def test_slots_that_the_batch_with_the_fewest_calls_cannot_use_go_to_the_others() -> None:
+    bench = Bench(["large", "waiting"], 3)
+    bench.in_flight = {"large": 100}
+
+    def answer(batch: str, most: int) -> Admission:
+        return Admission([], Wait("not_due", "later", 3_600_000)) if batch == "waiting" else Admission([], DONE)
+
+    bench.answer = answer
+    with bench.running():
+        asked = bench.until_asked(2)
+    assert asked[:2] == [("waiting", 3), ("large", 3)]
+
+
+def test_c21_single_permits_go_to_the_batches_in_turn() -> None:
+    """There are slots for all, and one permit at a time, as of a limit of so many a minute."""
+    bench = Bench(["large", "small", "other"], 99)
+    rate_limit = Wait("rate_limit", "rate limit on m", 1, "m")
+    bench.answer = lambda batch, most: Admission(admitted(1), rate_limit)
+    with bench.running():
+        asked = bench.until_asked(7)
+    assert [batch for batch, _ in asked[:7]] == ["large", "small", "other"] * 2 + ["large"]
+
+
+def test_a_batch_that_comes_late_has_the_next_permit() -> None:
+    bench = Bench(["large", "other"], 99)
+    bench.answer = lambda batch, most: Admission(admitted(1), Wait("rate_limit", "rate limit on m", 1, "m"))
+    with bench.running():
+        bench.until_asked(5)
+        bench.batches = ["large", "other", "late"]
+        bench.dispatcher.wake()
+        known = len(bench.until_asked(6))
+        asked = bench.until_asked(known + 12)
+    latest = [batch for batch, _ in asked]
+    assert latest.index("late") - known < 12
+    assert latest[latest.index("late") + 1] != "late"
+
+
+def test_a_rate_limit_of_one_model_is_asked_about_once_a_round_and_does_not_hold_up_other_models() -> None:
+    bench = Bench([], 8)
+    due = [DueBatch("a", ("m",)), DueBatch("b", ("m",)), DueBatch("c", ("m", "n")), DueBatch("d", ())]
+    bench.dispatcher = bench.new(lambda: due)
+    bench.answer = lambda batch, most: Admission([], Wait("rate_limit", "rate limit on m", 3_600_000, "m"))
+    with bench.running():
+        asked = bench.until_asked(6)
+    assert [batch for batch, _ in asked[:3]] == ["a", "c", "d"]
+    assert "b" not in {batch for batch, _ in asked}
 
 
 def test_slots_that_nobody_used_are_given_back() -> None:
@@ -132,12 +196,12 @@ def test_trouble_with_the_list_of_batches_does_not_end_it(
     bench = Bench(["a"], 4)
     failures = iter([failure, failure])
 
-    def due() -> list[str]:
+    def due() -> list[DueBatch]:
         if found := next(failures, None):
             raise found
-        return ["a"]
+        return bench.due()
 
-    bench.dispatcher = Dispatcher(due, bench._admit, bench.slots, bench.stopping)
+    bench.dispatcher = bench.new(due)
     with bench.running():
         bench.until_asked(1)
 
