@@ -5,7 +5,7 @@
 Three ledgers are filled by SQL for each engine and deleted again: N attempts of 200 batches over 400 days, ten
 thousand batches, and one batch of two million jobs. Before anything is measured, what imagemill keeps must equal
 its own recount. Beside each figure stands what one gets without kept totals: GROUP BY over the attempts. It takes
-some quarter of an hour and 12 GB below $TMPDIR; --quick a minute.
+tens of minutes and 12 GB below $TMPDIR; --quick some minutes.
 """
 
 import argparse

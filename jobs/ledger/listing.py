@@ -101,7 +101,7 @@ class Listing:
         return (dict(zip(self._names, cells, strict=True)) for cells in self._cells())
 
     def records(self) -> Iterator[msgspec.Struct]:
-        """The same for an encoder: a third less to be done than for dictionaries."""
+        """The same for an encoder, which needs no dictionaries."""
         record = msgspec.defstruct("Record", self._names, gc=False)
         return (record(*cells) for cells in self._cells())
 
