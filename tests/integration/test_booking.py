@@ -18,7 +18,6 @@ from jobs.states import Outcome
 from jobs.storage import LocalStore, StoreError
 from tests.integration.ledgers import (
     ENDPOINT,
-    MODEL,
     ask,
     attempt_row,
     batch_row,
