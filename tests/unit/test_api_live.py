@@ -72,8 +72,8 @@ def test_a_topic_is_read_as_long_as_somebody_listens() -> None:
 
 def test_a_silent_topic_beats() -> None:
     async def listen() -> Any:
-        stream = publisher(heartbeat_s=0.01).follow("topic", lambda: 1)
-        return [await first(stream) for _ in range(3)][1:]
+        stream = publisher(heartbeat_s=0.05).follow("topic", lambda: 1)
+        return [await first(stream) for _ in range(5)][-2:]  # the only news may come behind a first beat
 
     assert asyncio.run(listen()) == [None, None]
 
