@@ -28,6 +28,27 @@ def upgrade() -> None:
     op.create_index("ix_progress_minute", "progress", ["minute"], unique=False)
 
 
+_DAY_OF = {
+    "sqlite": "strftime('%Y-%m-%d', a.ended_at / 1000, 'unixepoch')",
+    "postgresql": "to_char(to_timestamp(a.ended_at / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+}
+_RECOUNT = """
+    INSERT INTO attempt_tallies
+        (batch_id, day, model, tag_set, outcome, attempts, images, charged_nano, possible_nano, unpriced)
+    SELECT a.batch_id, {day}, a.model, j.tag_set, a.outcome, count(*),
+        sum((SELECT count(*) FROM images i WHERE i.attempt_id = a.id)),
+        sum(coalesce(a.charged_nano, 0)),
+        sum(a.possible_nano),
+        sum(CASE WHEN a.priced_by IS NULL OR a.charged_nano IS NOT NULL THEN 0 ELSE 1 END)
+    FROM attempts a JOIN jobs j ON j.batch_id = a.batch_id AND j."row" = a."row"
+    WHERE a.outcome IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5
+"""
+
+
 def downgrade() -> None:
+    """Sums by tag set together with model and outcome are in no table here: they are counted again."""
+    op.execute("DELETE FROM attempt_tallies")
+    op.execute(_RECOUNT.format(day=_DAY_OF[op.get_bind().dialect.name]))
     op.drop_index("ix_progress_minute", table_name="progress")
     op.drop_table("tag_tallies")

@@ -82,4 +82,4 @@ def test_s28_a_submission_killed_half_way_leaves_nothing_that_runs_and_the_next_
 ) -> None:
     mill = new_mill()
     mill.run("db", "upgrade")
-    killed_while_loading(mill, 20_000)
+    killed_while_loading(mill, 60_000)
