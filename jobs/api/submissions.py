@@ -6,6 +6,7 @@ two requests at once change nothing. Used by /api/batches, by the dialect and by
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from jobs.api.problems import Problem
@@ -40,14 +41,21 @@ def check(service: Service, upload: Upload, options: ManifestOptions, policy: Po
 
 
 def record(
-    service: Service, who: str, upload: Upload, options: ManifestOptions, policy: Policy, key: Key | None = None
+    service: Service,
+    who: str,
+    upload: Upload,
+    options: ManifestOptions,
+    policy: Policy,
+    key: Key | None = None,
+    on_open: Callable[[Transaction, str], None] | None = None,
 ) -> tuple[str, bool]:
-    """(the batch, whether it was made before). A new one is an act of `who`, and wakes workers. Raises Problem: 422
-    with what is wrong with the manifest, 409 for a key that was used for something else."""
+    """(the batch, whether it was made before). A new one is an act of `who`, and wakes workers; `on_open` writes
+    what must be there with it. Raises Problem: 422 with what is wrong with the manifest, 409 for a key that was
+    used for something else."""
     earlier = _bound(service, key)
     if earlier:
         return earlier, True
-    submission = _submit(service, who, upload, options, policy, key)
+    submission = _submit(service, who, upload, options, policy, key, on_open)
     if submission.batch_id is None:
         assert submission.check is not None
         raise invalid(submission.check)
@@ -64,13 +72,21 @@ def invalid(found: CheckResult) -> Problem:
 
 
 def _submit(
-    service: Service, who: str, upload: Upload, options: ManifestOptions, policy: Policy, key: Key | None
+    service: Service,
+    who: str,
+    upload: Upload,
+    options: ManifestOptions,
+    policy: Policy,
+    key: Key | None,
+    on_open: Callable[[Transaction, str], None] | None,
 ) -> Submission:
     def opened(tx: Transaction, batch_id: str) -> None:
         told = {"name": policy.name, "budget_nanodollars": policy.budget_nano}
         acts.record(tx, Act(who, "submit", batch_id, told))
         if key:
             bind_key(tx, batch_id, key)
+        if on_open:
+            on_open(tx, batch_id)
 
     try:
         return submit(service.ledger, upload.path, options, policy, service.book, on_open=opened)

@@ -437,3 +437,52 @@ selections = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("used_at", BigInteger, comment="NULL: not yet sent"),
 )
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column(
+        "purpose", Text, nullable=False, comment="batch: uploaded; batch_output: made of a batch's rows when read"
+    ),
+    Column("name", Text, nullable=False, comment="the client's; only ever shown"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text, comment="of an uploaded file"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, comment="NULL: never"),
+    Column("deleted_at", BigInteger),
+    # Serves the list of files.
+    Index("ix_files_created", "created_at", "id"),
+)
+
+openai_batches = Table(
+    "openai_batches",
+    metadata,
+    Column("id", Text, primary_key=True, comment="of the batch; of none where its file was not valid"),
+    Column("input_file_id", Text, nullable=False),
+    Column("told", Text, nullable=False, comment="JSON: metadata, as the client gave it"),
+    Column("errors", Text, comment="JSON: why nothing was recorded"),
+    Column("outputs_live_s", Integer, comment="how long its output files are kept; NULL: as long as the batch"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("cancelling_at", BigInteger),
+    Column("collected_at", BigInteger, comment="ended_at of the batch that its output files are of"),
+    Column("output_file_id", Text),
+    Column("error_file_id", Text),
+    # Serves the list of batches.
+    Index("ix_openai_batches_created", "created_at", "id"),
+)
+
+openai_requests = Table(
+    "openai_requests",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("sha256", Text, nullable=False, comment="of the request's body"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("answered_at", BigInteger, comment="NULL: no answer went out whole"),
+    Column(
+        "repeats", Integer, nullable=False, server_default=text("0"), comment="retries that were given this job"
+    ),
+    # Serves the retries of clients that send no Idempotency-Key.
+    Index("ix_openai_requests_body", "caller", "sha256", "created_at"),
+)

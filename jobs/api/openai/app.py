@@ -3,12 +3,18 @@
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from jobs.api.problems import Problem, answer_with_problems, problem_response
+from jobs.api.openai import batches, files, models
+from jobs.api.openai.collecting import Collector
+from jobs.api.openai.errors import answer_with_errors, error_response
+from jobs.api.problems import Problem
 
 
 def make_app() -> FastAPI:
     app = FastAPI(title="imagemill, OpenAI dialect", openapi_url=None, redirect_slashes=False)
-    answer_with_problems(app)
+    answer_with_errors(app)
+    app.state.collector = Collector()
+    for module in (files, batches, models):
+        app.include_router(module.router)
     return app
 
 
@@ -18,4 +24,4 @@ def is_open(_path: str) -> bool:
 
 
 def refuse(_request: Request, problem: Problem) -> Response:
-    return problem_response(problem)
+    return error_response(problem)
