@@ -109,7 +109,7 @@ def test_a_call_in_doubt_is_told_as_one_and_its_money_as_possible(dialect: Diale
     ours = done.to_dict()["imagemill"]
     assert isinstance(ours, dict)
     assert ours["possible_nanodollars"] > 0
-    assert ours["jobs_by_state"]["held"] == 1
+    assert ours["jobs"]["held"] == 1
 
 
 def test_an_invalid_file_is_a_failed_batch_with_line_numbers(dialect: Dialect) -> None:

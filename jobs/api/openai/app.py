@@ -3,7 +3,7 @@
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from jobs.api.openai import batches, files, models
+from jobs.api.openai import batches, files, generations, models
 from jobs.api.openai.collecting import Collector
 from jobs.api.openai.errors import answer_with_errors, error_response
 from jobs.api.problems import Problem
@@ -13,7 +13,7 @@ def make_app() -> FastAPI:
     app = FastAPI(title="imagemill, OpenAI dialect", openapi_url=None, redirect_slashes=False)
     answer_with_errors(app)
     app.state.collector = Collector()
-    for module in (files, batches, models):
+    for module in (files, batches, generations, models):
         app.include_router(module.router)
     return app
 

@@ -30,6 +30,7 @@ from jobs.ledger.figures import Span, Standing, report_groups, standing
 from jobs.ledger.files import BATCH
 from jobs.ledger.overview import Transaction
 from jobs.manifest import ManifestOptions
+from jobs.report.standing import standing_json
 from jobs.states import BatchState
 
 router = APIRouter(prefix="/batches")
@@ -214,20 +215,7 @@ def _told(tx: Transaction, known: Known, stands: Standing) -> dict[str, Any]:
             "failed": jobs["failed"] + jobs["refused"] + jobs["held"],
         },
         "usage": _usage(tx, known.asked.id),
-        "imagemill": _ours(stands),
-    }
-
-
-def _ours(stands: Standing) -> dict[str, Any]:
-    """What the dialect has no words for."""
-    return {
-        "state": stands.state,
-        "waiting_for": stands.waiting_for,
-        "jobs_by_state": stands.jobs,
-        "confirmed_nanodollars": stands.confirmed_nano,
-        "possible_nanodollars": stands.possible_nano,
-        "reserved_nanodollars": stands.reserved_nano,
-        "budget_nanodollars": stands.budget_nano,
+        "imagemill": standing_json(stands),  # what the dialect has no words for
     }
 
 
