@@ -10,7 +10,10 @@ to. From there it soon is just below the ceiling, stays about there for long, th
     slowed to   ,-'  RECOVER_MS
 
 So a limit is found again now and then, at the cost of one 429 in about HOLD_CALLS calls, and a lifted one noticed.
+Some endpoints turn a call away now and then at any pace: `LetIn` tells those 429s, which slow nothing down.
 """
+
+from dataclasses import dataclass
 
 KEPT = 0.97
 """Of the ceiling: where holding begins."""
@@ -22,11 +25,14 @@ RECOVER_MS = 20_000
 """From what it was slowed to, if that was lower, to where holding begins."""
 LET_IN_MS = 2_000
 """A call that is turned away is so within less: one out for longer was let in."""
+CHANCE_CALLS = 30
+"""Let in for each 429 that came by chance: one of so many is less than what a pace above the limit brings."""
+_MOST_CHANCES = 8
 STUBBORN = 3
 """429s in a row after which waiting as advised is known not to help."""
 LONGEST_ADVICE_MS = 3_600_000
 """An endpoint that advises a longer wait is asked after this one, at the cost of a call that it turns away."""
-_SHORTEST_HOLD_MS = 30_000
+_SHORTEST_HOLD_MS = 5_000
 _LONGEST_HOLD_MS = 900_000
 _FEW = 4
 """Images let in between two 429s: the pace is far off."""
@@ -37,6 +43,27 @@ _LEAST_PER_MIN = 20.0
 """No pace is halved below it. At that, calls are so far apart that it shows whether the first was let in."""
 _FIRST_PAUSE_MS = 500
 _LONGEST_PAUSE_MS = 10_000
+
+
+@dataclass(slots=True)
+class LetIn:
+    """What one worker saw of its calls for one model of an endpoint."""
+
+    last_sent_at: int = 0
+    """When the latest of those that are known to have been let in was admitted."""
+    calls: int = 2 * CHANCE_CALLS
+    """Let in, less those that 429s have used up."""
+
+    def note(self, sent_at: int) -> None:
+        """A call was let in."""
+        self.last_sent_at = max(self.last_sent_at, sent_at)
+        self.calls = min(_MOST_CHANCES * CHANCE_CALLS, self.calls + 1)
+
+    def turned_away_by_chance(self) -> bool:
+        """A call was turned away: whether so few are that it tells nothing of the pace."""
+        by_chance = self.calls >= CHANCE_CALLS
+        self.calls = max(0, self.calls - CHANCE_CALLS)
+        return by_chance
 
 
 def grown(ceiling: float, slowed_to: float, ms: int) -> float:
@@ -66,7 +93,7 @@ def slowed(pace: float, ceiling: float | None, let_in: int, allowed: float) -> t
         pace = max(_HALVED * pace, allowed)
     elif ceiling is not None and let_in < _FEW:
         pace *= _FAR_OFF
-    elif ceiling is not None and pace < ceiling:  # chance alone should not find it again so soon
+    elif ceiling is not None and pace < ceiling:  # it should not have been found again so soon
         pace *= (1 + KEPT) / 2
     ceiling = max(_LOWEST_PER_MIN, pace)
     return ceiling, KEPT * ceiling

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from jobs import pace
 
 MINUTE_US = 60_000_000
-USED = 0.98
+USED = 0.975
 """Of a known limit: of two calls spaced exactly by it, the second comes too early where the first was slower on its
 way."""
 _BURST_US = 1_000_000
+_NEARLY = 0.75
 _PACE_BURST_US = 100_000
 """Of the learned pace: after a 429 there are no bursts but those of calls a few milliseconds apart."""
 _LONGEST_BLOCK_MS = 60_000
@@ -131,24 +132,33 @@ def take(limits: Limits, now_ms: int, wanted: Sequence[tuple[int, int]]) -> tupl
 
 
 def throttled(
-    limits: Limits, now_ms: int, sent_at: int, images: int, advice_s: float | None, jitter: float
+    limits: Limits,
+    now_ms: int,
+    sent_at: int,
+    images: int,
+    advice_s: float | None,
+    jitter: float,
+    *,
+    let_in_at: int = 0,
+    by_chance: bool = False,
 ) -> Limits:
     """What a 429 or an overload answer to a call admitted at `sent_at` teaches: all wait, and go on slower.
 
     One to a call from before the pace was last slowed says again what is known; its advice counts all the same.
-    `jitter` in 0..1 spreads the fleet's return when the endpoint named no time.
+    `jitter` in 0..1 spreads the fleet's return when the endpoint named no time. `let_in_at` and `by_chance` are
+    what the worker's `LetIn` says.
     """
-    limits = replace(limits, window_images=max(0, limits.window_images - images))
+    if not by_chance:
+        limits = replace(limits, window_images=max(0, limits.window_images - images))
     advice_ms = None if advice_s is None else int(advice_s * 1000)
-    if sent_at <= limits.pace_changed_at:
+    if by_chance or sent_at <= limits.pace_changed_at:
+        limits = _forgiven(limits, sent_at, let_in_at) if sent_at > limits.pace_changed_at else limits
         return replace(limits, blocked_until=_later(limits, now_ms, min(advice_ms or 0, pace.LONGEST_ADVICE_MS)))
-    if limits.ceiling_per_min is None or _let_in_since(limits, sent_at):
-        at = _pace_at(limits, sent_at)
+    if limits.ceiling_per_min is None or _let_in_since(limits, sent_at, let_in_at):
+        strikes, at = 1, _pace_at(limits, sent_at)
         allowed = _allowed_per_min(limits, sent_at, at, advice_ms or 0)
-        strikes, (ceiling, slowed_to) = (
-            1,
-            pace.slowed(at, limits.ceiling_per_min, limits.tried_images - images, allowed),
-        )
+        let_in = limits.tried_images - images
+        ceiling, slowed_to = pace.slowed(at, limits.ceiling_per_min, let_in, allowed)
     else:
         strikes, ceiling = min(limits.strikes + 1, 16), limits.ceiling_per_min
         slowed_to = pace.slowed_again(limits.slowed_per_min, strikes)
@@ -167,9 +177,21 @@ def throttled(
     )
 
 
-def _let_in_since(limits: Limits, sent_at: int) -> bool:
+def _forgiven(limits: Limits, sent_at: int, let_in_at: int) -> Limits:
+    """After a 429 that slows nothing down: growing begins anew, from a higher ceiling if it had grown well above.
+    What was tried since the last slowing counts on only if some of it was let in."""
+    learned, ceiling = pace_now(limits, sent_at), limits.ceiling_per_min
+    if learned is None or ceiling is None:
+        return limits
+    ceiling = max(ceiling, pace.KEPT * learned)
+    slowed_to = min(learned, pace.KEPT * ceiling)
+    limits = replace(limits, ceiling_per_min=ceiling, slowed_per_min=slowed_to)
+    return limits if 0 < limits.tried_at <= let_in_at else replace(limits, tried_at=0, tried_images=0)
+
+
+def _let_in_since(limits: Limits, sent_at: int, let_in_at: int) -> bool:
     """Whether calls were let in since the pace was last slowed, and before this one was sent."""
-    return 0 < limits.tried_at < sent_at - pace.LET_IN_MS
+    return 0 < limits.tried_at <= max(let_in_at, sent_at - pace.LET_IN_MS - 1)
 
 
 def _allowed_per_min(limits: Limits, sent_at: int, at: float, advice_ms: int) -> float:
@@ -196,10 +218,13 @@ def _later(limits: Limits, now_ms: int, pause_ms: int) -> int:
 
 def _pace_at(limits: Limits, moment_ms: int) -> float:
     """The pace at which a call of that moment was sent: the learned one, or as many as there were, if all were
-    let through. A known limit was kept to in any case."""
+    let through. A known limit was kept to in any case, and counts where about as many were seen."""
     learned = pace_now(limits, moment_ms)
     at = _seen_per_min(limits, moment_ms) if learned is None else learned
-    return at if limits.images_per_min is None else min(at, USED * limits.images_per_min)
+    if limits.images_per_min is None:
+        return at
+    known = USED * limits.images_per_min
+    return known if learned is None and at >= _NEARLY * known else min(at, known)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ keyed by the attempt.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +26,7 @@ from jobs.ledger.engine import Ledger
 from jobs.ledger.limits import Lesson
 from jobs.ledger.settlement import Settled, settle
 from jobs.money import Cost, UsageRejected, post_ceiling, price_answer
+from jobs.pace import LetIn
 from jobs.states import CHARGED, Outcome
 from jobs.storage import LocalStore, image_name
 from worker import metrics
@@ -55,6 +57,7 @@ class Booking:
         self._book = book
         self._endpoint = endpoint
         self._known_limits: dict[str, _Limits] = {}
+        self._let_in: dict[str, LetIn] = defaultdict(LetIn)
         self._policy = RetryPolicy()
 
     def book(self, answers: Sequence[Answer], admitted: Mapping[str, Admitted], parts: Path) -> Settled:
@@ -148,6 +151,9 @@ class Booking:
         said: _Limits = (rate.limit_requests, rate.limit_images, rate.limit_tokens)
         news = any(said) and self._known_limits.get(job.model) != said
         throttled = answer.outcome is Outcome.THROTTLED
+        let_in = self._let_in[job.model]
+        if answer.outcome is Outcome.SUCCEEDED:
+            let_in.note(job.admitted_at)
         if not (news or throttled):
             return None
         if any(said):
@@ -158,6 +164,8 @@ class Booking:
             sent_at=job.admitted_at,
             throttled=throttled,
             retry_after_s=rate.retry_after_s,
+            let_in_at=let_in.last_sent_at,
+            by_chance=throttled and let_in.turned_away_by_chance(),
             requests_per_min=rate.limit_requests,
             images_per_min=rate.limit_images,
             tokens_per_min=rate.limit_tokens,

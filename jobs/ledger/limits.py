@@ -37,6 +37,9 @@ class Lesson:
     sent_at: int
     throttled: bool
     retry_after_s: float | None = None
+    let_in_at: int = 0
+    by_chance: bool = False
+    """What this worker's `LetIn` says of a 429."""
     requests_per_min: int | None = None
     images_per_min: int | None = None
     tokens_per_min: int | None = None
@@ -77,7 +80,16 @@ def _learnt(limits: Limits, lesson: Lesson, now: int, jitter: float) -> Limits:
     known = replace(limits, **{name: limit for name, limit in said.items() if limit is not None and limit > 0})
     if not lesson.throttled:
         return known
-    return throttled(known, now, lesson.sent_at, lesson.images, lesson.retry_after_s, jitter)
+    return throttled(
+        known,
+        now,
+        lesson.sent_at,
+        lesson.images,
+        lesson.retry_after_s,
+        jitter,
+        let_in_at=lesson.let_in_at,
+        by_chance=lesson.by_chance,
+    )
 
 
 def read_pause(tx: Connection, endpoint: str) -> Paused | None:

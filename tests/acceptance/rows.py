@@ -48,7 +48,7 @@ PLAIN = (
     Kind("chinese", 100, GPT2, prompt="一只纸船，在雨中的街道上漂流"),
     Kind("stream", 80, GPT2 | {"stream": True, "partial_images": 2}),
     Kind("plain-stream", 40, FLARE | {"stream": True}),
-    Kind("mini", 60, MINI),
+    Kind("mini", 78, MINI),
 )
 ODD_BUT_GOOD = (
     Kind("data-url", 20, GPT1, "data-url"),
@@ -65,14 +65,14 @@ AFTER_A_RETRY = (
     Kind("408", 6, GPT1, "408 x1", outcomes=("errored", "succeeded")),
     Kind("409", 6, FLARE, "409 x1", outcomes=("errored", "succeeded")),
     Kind("stream error", 6, GPT2 | {"stream": True}, "sse-error x1 unbilled", outcomes=("errored", "succeeded")),
-    Kind("429 once", 12, MINI, "429 0.1 x1", outcomes=("throttled", "succeeded")),
-    Kind("429 twice", 6, MINI, "429 0.1 x2", outcomes=("throttled", "throttled", "succeeded")),
-    Kind("503", 6, MINI, "503 0.2 x1", outcomes=("throttled", "succeeded")),
-    Kind("529", 4, MINI, "529 0.2 x1", outcomes=("throttled", "succeeded")),
+    Kind("429 once", 6, GPT1, "429 0.1 x1", outcomes=("throttled", "succeeded")),
+    Kind("429 twice", 2, GPT1, "429 0.1 x2", outcomes=("throttled", "throttled", "succeeded")),
+    Kind("503", 2, GPT1, "503 0.2 x1", outcomes=("throttled", "succeeded")),
+    Kind("529", 2, GPT1, "529 0.2 x1", outcomes=("throttled", "succeeded")),
     Kind(
         "gateway 429", 2, MINI | {"model": "gpt-image-1.5"}, "gateway-429 x1", outcomes=("throttled", "succeeded")
     ),
-    Kind("429, 500", 4, MINI, "429 0.1 x1]] [[sim: 500 x1", outcomes=("throttled", "errored", "succeeded")),
+    Kind("429, 500", 2, GPT1, "429 0.1 x1]] [[sim: 500 x1", outcomes=("throttled", "errored", "succeeded")),
 )
 WITHOUT_IMAGES = (
     Kind("500 always", 6, GPT1, "500", "failed", ("errored", "errored", "errored"), 0, 0),

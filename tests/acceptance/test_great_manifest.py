@@ -10,7 +10,7 @@ from tests.acceptance.rows import Expected, great_manifest
 from worker.simulator.running import Simulator
 
 POLICY = ("--max-attempts", "3")
-SETTINGS = {"in_flight": 64, "read_timeout_s": 2, "log_level": "warning"}
+SETTINGS = {"in_flight": 64, "read_timeout_s": 5, "log_level": "warning"}
 
 
 @pytest.fixture(autouse=True)

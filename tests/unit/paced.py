@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from jobs.pace import LetIn
 from jobs.pacing import Caps, Limits, in_step, take, throttled, wait_ms, with_caps, without_caps
 
 START_MS = 1_700_000_000_000
@@ -95,6 +96,8 @@ class Fleet:
     storm: tuple[float, float] = (0.0, 0.0)
     """Seconds from and to which every call is answered 429."""
     storm_advice_s: float | None = 1.0
+    scattered: float = 0.0
+    """The share of calls turned away by chance."""
     calls: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,7 @@ class Fleet:
         self._count = itertools.count()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._free = [self.in_flight] * self.workers
+        self._let_in = [LetIn() for _ in range(self.workers)]
         self._ended_ms = 0.0
         self._asked = 0
         for worker in range(self.workers):
@@ -156,22 +160,34 @@ class Fleet:
     def _arrives(self, worker: int, images: int, sent_at: int) -> Callable[[float], None]:
         def arrive(at_ms: float) -> None:
             storms = self.storm[0] <= at_ms / 1000 < self.storm[1]
-            wait_s = -1.0 if storms else self.limiter(at_ms / 1000, images)
+            unlucky = self.scattered and self._random.random() < self.scattered
+            wait_s = -1.0 if storms else 0.1 if unlucky else self.limiter(at_ms / 1000, images)
             self.calls.append(Call(at_ms / 1000, wait_s == 0, images))
             if wait_s == 0:
                 self._at(at_ms + self.latency_s * 1000, self._ends(worker))
+                self._at(at_ms + self.latency_s * 1000, lambda _: self._let_in[worker].note(sent_at))
                 return
             advice = self.storm_advice_s if storms else wait_s if self.advises else None
             answered_ms = at_ms + self._some(self.way_ms)
             self._at(answered_ms, self._ends(worker))
-            self._at(answered_ms + 100 + self._some(10), self._learns(sent_at, images, advice))
+            self._at(answered_ms + 100 + self._some(10), self._learns(worker, sent_at, images, advice))
 
         return arrive
 
-    def _learns(self, sent_at: int, images: int, advice: float | None) -> Callable[[float], None]:
+    def _learns(self, worker: int, sent_at: int, images: int, advice: float | None) -> Callable[[float], None]:
         def learn(at_ms: float) -> None:
             now = START_MS + int(at_ms)
-            self.limits = throttled(in_step(self.limits, now), now, sent_at, images, advice, self._random.random())
+            let_in = self._let_in[worker]
+            self.limits = throttled(
+                in_step(self.limits, now),
+                now,
+                sent_at,
+                images,
+                advice,
+                self._random.random(),
+                let_in_at=let_in.last_sent_at,
+                by_chance=let_in.turned_away_by_chance(),
+            )
 
         return learn
 

@@ -108,6 +108,14 @@ def test_s14_a_storm_that_stops_a_fleet_with_no_limit_is_recovered_from_as_well(
     assert len(fleet.between(150, 210)) >= 0.95 * before
 
 
+@pytest.mark.parametrize(("latency_s", "seconds"), [(0.2, 120), (10.0, 900)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_calls_turned_away_by_chance_hardly_slow_a_fleet(seed: int, latency_s: float, seconds: int) -> None:
+    fleet = Fleet(lambda now_s, images: 0.0, seed, in_flight=16, latency_s=latency_s, scattered=0.015).run(seconds)
+    undisturbed = Fleet(lambda now_s, images: 0.0, seed, in_flight=16, latency_s=latency_s).run(seconds)
+    assert len(fleet.calls) >= 0.9 * len(undisturbed.calls)
+
+
 def test_calls_of_several_images_are_paced_by_their_images() -> None:
     fleet = Fleet(bucket(CAP, 10), images=(1, 2, 4)).run(900)
     assert fleet.used(CAP, 180, 900) >= 0.93
