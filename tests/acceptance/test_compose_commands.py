@@ -24,7 +24,7 @@ def usage(words: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_file_calls_the_command_line() -> None:
-    assert [call[0] for call in imagemill_calls()] == ["db", "work", "simulate", "doctor"]
+    assert [call[0] for call in imagemill_calls()] == ["db", "work", "serve", "simulate", "doctor"]
 
 
 @pytest.mark.parametrize("call", imagemill_calls(), ids=" ".join)

@@ -156,7 +156,7 @@ def test_a_wrong_key_is_an_authentication_error(dialect: Dialect) -> None:
         assert caught.value.code == "token_invalid"
 
 
-def test_a_token_that_may_only_read_makes_and_deletes_nothing(dialect: Dialect) -> None:
+def test_c15_a_token_that_may_only_read_makes_and_deletes_nothing(dialect: Dialect) -> None:
     file = dialect.upload(batch_lines("a fox"))
     made = dialect.create_of(file)
     with client_of(dialect.api, "read") as reader:
@@ -176,7 +176,7 @@ def test_a_token_that_may_only_read_makes_and_deletes_nothing(dialect: Dialect) 
             assert caught.value.code == "scope_missing"
 
 
-def test_nothing_is_answered_without_a_token_of_a_public_server(
+def test_c15_without_a_token_a_public_server_answers_nothing_in_the_dialect(
     sqlite_ledger: Ledger, simulator: Simulator, tmp_path: Path
 ) -> None:
     with dialect_over(sqlite_ledger, simulator, tmp_path, public=True) as dialect:

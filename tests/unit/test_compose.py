@@ -47,7 +47,7 @@ def test_a_misspelt_key_would_be_noticed(compose: dict[str, Any]) -> None:
 
 
 def test_the_services_are_the_ones_the_design_names(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"postgres", "redis", "migrate", "worker", "simulator"}
+    assert set(compose["services"]) == {"postgres", "redis", "migrate", "worker", "api", "simulator"}
 
 
 def test_every_long_running_service_has_a_health_check(compose: dict[str, Any]) -> None:
@@ -87,7 +87,20 @@ def test_redis_keeps_its_messages_and_evicts_none(compose: dict[str, Any]) -> No
 
 
 def test_no_server_is_reachable_from_outside(compose: dict[str, Any]) -> None:
-    assert [name for name, service in compose["services"].items() if "ports" in service] == []
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:8080:8080"]}
+
+
+def test_the_api_asks_everybody_for_a_token_and_works_on_the_workers_ledger_and_store(
+    compose: dict[str, Any],
+) -> None:
+    api, worker = compose["services"]["api"], compose["services"]["worker"]
+    assert "--public" in api["command"]
+    assert api["profiles"] == ["api"], "it would not start before there is a token"
+    assert api["volumes"] == worker["volumes"]
+    assert api["depends_on"] == worker["depends_on"]
+    assert api["environment"].items() <= worker["environment"].items()
+    assert "IMAGEMILL_API_KEY" not in api["environment"]
 
 
 def test_metrics_are_served_inside_the_network_alone(compose: dict[str, Any]) -> None:
