@@ -220,11 +220,19 @@ def test_what_a_late_answer_says_of_an_empty_bucket_holds_nobody_up(desk: Desk) 
 
 def test_a_429_to_a_call_from_before_the_pace_was_slowed_does_not_slow_it_again(desk: Desk) -> None:
     told = RateFacts(retry_after_s=0.0)
-    desk.book(desk.error(Outcome.THROTTLED, 0, rate=told))
+    more = open_batch(desk.ledger, [new_job(row, request=REQUEST, ceiling_nano=CEILING) for row in range(1, 3)])
+    desk.admitted.update({one.attempt_id: one for one in ask(desk.ledger, more, 2).admitted})
+    desk.book(*(desk.error(Outcome.THROTTLED, row, rate=told) for row in range(3)))
     once = desk.limits()
     assert once.ceiling_per_min
-    desk.book(desk.error(Outcome.THROTTLED, 1, rate=told), desk.error(Outcome.THROTTLED, 2, rate=told))
+    desk.book(desk.error(Outcome.THROTTLED, 3, rate=told), desk.error(Outcome.THROTTLED, 4, rate=told))
     assert (desk.limits().ceiling_per_min, desk.limits().strikes) == (once.ceiling_per_min, 1)
+
+
+def test_a_429_now_and_then_slows_nothing(desk: Desk) -> None:
+    told = RateFacts(retry_after_s=0.0)
+    desk.book(*(desk.error(Outcome.THROTTLED, row, rate=told) for row in range(2)))
+    assert (desk.limits().ceiling_per_min, desk.limits().strikes) == (None, 0)
 
 
 def test_answers_that_say_nothing_new_write_no_limits(desk: Desk) -> None:
