@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -296,3 +297,31 @@ def test_a_batch_submitted_by_command_is_found_when_its_file_is_sent(dialect: Di
     file = dialect.upload(next(dialect.mill.folder.glob("manifest-*")).read_bytes())
     assert dialect.create_of(file).id == by_command
     assert [batch.id for batch in dialect.client.batches.list()] == [by_command]
+
+
+def test_creations_at_once_are_one_batch(dialect: Dialect) -> None:
+    file = dialect.upload(batch_lines("a fox"))
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: dialect.create_of(file), range(4)))
+    assert {batch.id for batch in made} == set(batch_rows(dialect.api.ledger))
+    assert len(batch_rows(dialect.api.ledger)) == 1
+
+
+def test_what_an_endpoint_revised_and_how_it_answered_comes_back(dialect: Dialect) -> None:
+    line = {"model": "dall-e-3", "size": "1024x1024", "quality": "standard", "response_format": "b64_json"}
+    done = dialect.run(dialect.create_of(dialect.upload(batch_lines("a fox", **line))))
+    (told,) = dialect.lines(done.output_file_id)
+    body = told["response"]["body"]
+    (image,) = body["data"]
+    assert list(image) == ["b64_json", "revised_prompt"]
+    assert "usage" not in body
+    assert done.usage is None
+    assert done.output_file_id is not None
+    raw = dialect.client.files.content(done.output_file_id).content
+    assert dialect.client.files.retrieve(done.output_file_id).bytes == len(raw)
+
+
+def test_other_manifests_are_taken_as_well(dialect: Dialect) -> None:
+    csv = "id,prompt,model,quality,size\na-1,a fox,gpt-image-1,low,1024x1024\n"
+    done = dialect.run(dialect.create_of(dialect.upload(csv, name="prompts.csv")))
+    assert [line["custom_id"] for line in dialect.lines(done.output_file_id)] == ["a-1"]
