@@ -24,6 +24,8 @@ from worker.simulator.running import Simulator
 CHECKOUT = Path(__file__).parents[2]
 WITHIN_S = 90.0
 BIG_IMAGES, BIG_BYTES = 400, 200_000
+MANY_LINES = 45_000
+"""More than are staged at a time."""
 
 
 @dataclass
@@ -119,6 +121,24 @@ def test_a_server_that_is_killed_while_a_client_waits_costs_no_second_image(grow
     assert base64.b64decode(answer.data[0].b64_json or "") == path.read_bytes()
     assert len(grown_mill.simulator.calls()) == 1
     grown_mill.check()
+
+
+def test_a_server_that_is_killed_while_it_records_a_batch_records_one(mill: Mill) -> None:
+    with served(mill) as there, ThreadPoolExecutor(1) as pool:
+        lines = batch_lines(*(f"fox {number}" for number in range(MANY_LINES)))
+        creating = pool.submit(create, there.client.with_options(max_retries=20), lines)
+        staged = "SELECT count(*) FROM jobs"
+        wait_until(lambda: mill.books.number(staged) > 0 or creating.done(), WITHIN_S, mill.tails)
+        assert not creating.done(), "it was to be killed in the middle"
+        there.server.crash()
+        server, _ = start_server(mill, there.port)
+        made = creating.result(WITHIN_S)
+        assert made.request_counts is not None
+        assert (made.status, made.request_counts.total) == ("in_progress", MANY_LINES)
+        assert create(there.client, lines).id == made.id
+        assert server.stop() == 0
+    opened = mill.books.ask("SELECT id FROM batches WHERE state <> 'loading'")
+    assert [row["id"] for row in opened] == [made.id]
 
 
 def examples() -> dict[str, str]:

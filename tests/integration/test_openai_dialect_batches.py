@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
 import pytest
+from openai.types import Batch
 from sqlalchemy import select, update
 
 from jobs.ledger import control
@@ -35,6 +37,13 @@ def dialect(sqlite_ledger: Ledger, simulator: Simulator, tmp_path: Path) -> Iter
 def batch_rows(ledger: Ledger) -> list[str]:
     with ledger.read() as tx:
         return list(tx.execute(select(batches.c.id)).scalars())
+
+
+def ours(batch: Batch) -> dict[str, Any]:
+    """What stands beside the fields of the dialect."""
+    told = batch.to_dict()["imagemill"]
+    assert isinstance(told, dict)
+    return told
 
 
 def test_a_batch_goes_from_file_to_images(dialect: Dialect) -> None:
@@ -107,10 +116,8 @@ def test_a_call_in_doubt_is_told_as_one_and_its_money_as_possible(dialect: Diale
     (line,) = dialect.lines(done.error_file_id)
     assert (line["response"], line["error"]["code"]) == (None, "outcome_unknown")
     assert "may have been paid for" in line["error"]["message"]
-    ours = done.to_dict()["imagemill"]
-    assert isinstance(ours, dict)
-    assert ours["possible_nanodollars"] > 0
-    assert ours["jobs"]["held"] == 1
+    assert ours(done)["possible_nanodollars"] > 0
+    assert ours(done)["jobs"]["held"] == 1
 
 
 def test_an_invalid_file_is_a_failed_batch_with_line_numbers(dialect: Dialect) -> None:
@@ -132,7 +139,9 @@ def test_a_file_that_is_no_manifest_is_a_failed_batch(dialect: Dialect) -> None:
 def test_the_same_file_with_the_same_metadata_is_the_same_batch(dialect: Dialect) -> None:
     file = dialect.upload(batch_lines("a fox"))
     first = dialect.create_of(file, metadata={"shop": "north"})
-    assert dialect.create_of(file, metadata={"shop": "north"}).id == first.id
+    second = dialect.create_of(file, metadata={"shop": "north"})
+    assert second.id == first.id
+    assert [ours(batch)["duplicate_of_earlier_submit"] for batch in (first, second)] == [False, True]
     again = dialect.upload(batch_lines("a fox"))
     assert dialect.create_of(again, metadata={"shop": "north"}).id == first.id
     assert dialect.create_of(again, metadata={"shop": "south"}).id != first.id
@@ -212,9 +221,7 @@ def test_a_file_that_is_not_there_is_not_found(dialect: Dialect) -> None:
 def test_a_full_budget_keeps_a_batch_in_progress_and_says_so(dialect: Dialect) -> None:
     made = dialect.run(dialect.create("a fox", metadata={"imagemill_budget_dollars": "0.001"}))
     assert made.status == "in_progress"
-    ours = made.to_dict()["imagemill"]
-    assert isinstance(ours, dict)
-    assert (ours["state"], ours["waiting_for"]) == ("paused", "paused: budget")
+    assert (ours(made)["state"], ours(made)["waiting_for"]) == ("paused", "paused: budget")
     assert dialect.mill.images() == []
 
 

@@ -65,10 +65,10 @@ async def create(
 ) -> Response:
     """Record the file as a batch and wake the workers; a file that is not valid is a batch that `failed`."""
     told = judged(NewBatch, await json_object(request))
-    batch_id = await to_thread.run_sync(
+    batch_id, duplicate = await to_thread.run_sync(
         _create, service, caller.name, told, idempotency_key, limiter=service.recording
     )
-    return await to_thread.run_sync(_shown, request, service, batch_id)
+    return await to_thread.run_sync(_shown, request, service, batch_id, duplicate)
 
 
 @router.get("")
@@ -133,7 +133,8 @@ def status_of(known: Known, stands: Standing) -> str:
     return "in_progress"
 
 
-def _create(service: Service, who: str, told: NewBatch, key_text: str | None) -> str:
+def _create(service: Service, who: str, told: NewBatch, key_text: str | None) -> tuple[str, bool]:
+    """(the batch, whether it was there before)."""
     file = find(service, told.input_file_id)
     if file.purpose != BATCH:
         raise Problem(400, "wrong_purpose", "the file is not of the purpose batch", param="input_file_id")
@@ -159,10 +160,10 @@ def _create(service: Service, who: str, told: NewBatch, key_text: str | None) ->
     else:
         if duplicate:  # it may have been made by command
             service.ledger.write(opened, batch_id)
-        return batch_id
+        return batch_id, duplicate
     refused = new_batch_id()
     service.ledger.write(dialect.add_batch, asked(refused, errors))
-    return refused
+    return refused, False
 
 
 def _complaint(problem: dict[str, Any]) -> dict[str, Any]:
@@ -173,12 +174,16 @@ def _error(code: str, message: str, param: str | None = None, line: int | None =
     return {"code": code, "message": message, "param": param, "line": line}
 
 
-def _shown(request: Request, service: Service, batch_id: str) -> Response:
+def _shown(request: Request, service: Service, batch_id: str, duplicate: bool | None = None) -> Response:
+    """`duplicate`: of a creation, whether it made nothing new."""
     with service.ledger.read() as tx:
         known = _require(dialect.find_batch(tx, batch_id))
     known = collector_of(request).look(service, known)
     with service.ledger.read() as tx:
-        return json_response(batch_json(tx, known))
+        told = batch_json(tx, known)
+    if duplicate is not None and "imagemill" in told:
+        told["imagemill"] |= {"duplicate_of_earlier_submit": duplicate}
+    return json_response(told)
 
 
 def _require(known: Known | None) -> Known:

@@ -201,7 +201,8 @@ def _output(service: Service, file: File, images: str | None) -> Response:
     as_urls = images == "url" if images else is_images_as_urls(known.asked.metadata)
     states = lines.OUTPUT if file.id == known.output_file_id else lines.ERRORS
     pieces = lines.file_pieces(service, known.asked.id, states, as_urls=as_urls)
-    return StreamingResponse(lines.written(service, pieces), media_type="application/octet-stream")
+    headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}  # a name of ours
+    return StreamingResponse(lines.written(service, pieces), media_type="application/octet-stream", headers=headers)
 
 
 def _folder(service: Service) -> Path:
