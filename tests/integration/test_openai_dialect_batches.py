@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest
 from openai.types import Batch
 from sqlalchemy import select, update
 
+from jobs.api.openai import collecting
+from jobs.api.service import Service
 from jobs.ledger import control
 from jobs.ledger.engine import Ledger
 from jobs.ledger.schema import batches
 from tests.integration.dialects import DAY_S, ENDPOINT, Dialect, LosesAnswers, batch_lines, dialect_over, error_of
-from tests.integration.mills import QUICK
+from tests.integration.mills import QUICK, until
 from worker.simulator import Simulator, start_in_thread
 
 
@@ -332,3 +335,24 @@ def test_other_manifests_are_taken_as_well(dialect: Dialect) -> None:
     csv = "id,prompt,model,quality,size\na-1,a fox,gpt-image-1,low,1024x1024\n"
     done = dialect.run(dialect.create_of(dialect.upload(csv, name="prompts.csv")))
     assert [line["custom_id"] for line in dialect.lines(done.output_file_id)] == ["a-1"]
+
+
+def test_output_files_that_take_long_to_measure_are_not_waited_for(
+    dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = dialect.create("a fox")
+    dialect.mill.run(made.id)
+    go_on = threading.Event()
+    measure = collecting.collect
+
+    def slowly(service: Service, batch_id: str) -> None:
+        assert go_on.wait(30)
+        measure(service, batch_id)
+
+    monkeypatch.setattr(collecting, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(collecting, "collect", slowly)
+    early = dialect.client.batches.retrieve(made.id)
+    assert (early.status, early.output_file_id) == ("finalizing", None)
+    assert early.finalizing_at is not None and early.completed_at is None
+    go_on.set()
+    until(lambda: dialect.client.batches.retrieve(made.id).status == "completed")

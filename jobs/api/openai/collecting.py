@@ -18,7 +18,7 @@ from jobs.ledger.figures import standing
 from jobs.ledger.files import BATCH_OUTPUT, File
 from jobs.states import JobState
 
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 _MOST_AT_ONCE = 20
 _FILES = (("output", lines.OUTPUT), ("error", lines.ERRORS))
 
@@ -31,11 +31,11 @@ class Collector:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="collect")
         self._under_way: dict[str, Future[None]] = {}
 
-    def look(self, service: Service, known: Known, *, patience_s: float = _PATIENCE_S) -> Known:
+    def look(self, service: Service, known: Known) -> Known:
         """The batch, with its output files if it has ended and they were ready in time."""
         if known.ended_at is None or known.is_collected:
             return known
-        _wait([self._begin(service, known.asked.id)], patience_s)
+        _wait([self._begin(service, known.asked.id)])
         with service.ledger.read() as tx:
             return dialect.find_batch(tx, known.asked.id) or known
 
@@ -43,7 +43,7 @@ class Collector:
         """Before files are listed: the newest batches that have ended."""
         with service.ledger.read() as tx:
             ids = dialect.uncollected(tx, _MOST_AT_ONCE)
-        _wait([self._begin(service, batch_id) for batch_id in ids], _PATIENCE_S)
+        _wait([self._begin(service, batch_id) for batch_id in ids])
 
     def _begin(self, service: Service, batch_id: str) -> Future[None]:
         with self._lock:
@@ -60,9 +60,9 @@ class Collector:
                 self._under_way.pop(batch_id, None)
 
 
-def _wait(futures: Sequence[Future[None]], patience_s: float) -> None:
+def _wait(futures: Sequence[Future[None]]) -> None:
     """Until they are done, or time is up. Raises what one of them met."""
-    for future in wait(futures, patience_s).done:
+    for future in wait(futures, PATIENCE_S).done:
         future.result()
 
 
