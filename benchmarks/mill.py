@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import LiteralString
+from typing import IO, LiteralString
 
 import psycopg
 
@@ -63,6 +63,12 @@ class Mill:
             for number in range(jobs):
                 lines.write(json.dumps({"prompt": f"studio photo of a cup, number {number}", **REQUEST}) + "\n")
         return str(json.loads(self.command("submit", str(manifest), "--again", "--json"))["batch"])
+
+    @contextmanager
+    def running(self, *words: str, log: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+        """`imagemill ...` for the block, what it says in `log`."""
+        with program([*COMMAND, *words], log=log, environment=self._environment) as process:
+            yield process
 
     @contextmanager
     def worker(
