@@ -6,9 +6,11 @@ from jobs.ledger import control, dialect, files
 from jobs.ledger.dialect import Asked
 from jobs.ledger.engine import Ledger
 from jobs.ledger.files import BATCH, BATCH_OUTPUT, File
+from jobs.ledger.results import Result, read_results
 from jobs.ledger.schema import openai_batches, openai_requests
+from jobs.states import JobState
 from tests.integration.commands import fill
-from tests.integration.ledgers import change
+from tests.integration.ledgers import admit_one, book, change, new_job, open_batch, succeeded, unknown
 
 SHA = "5" * 64
 
@@ -172,3 +174,52 @@ def test_batches_of_one_moment_are_paged_without_a_gap(ledger: Ledger) -> None:
         seen += [known.asked.id for known in found]
         last = found[-1]
     assert seen == ids[::-1]
+
+
+def results(ledger: Ledger, batch_id: str, *states: JobState, after: int = 0, most: int = 100) -> list[Result]:
+    with ledger.read() as tx:
+        return read_results(tx, batch_id, states or tuple(JobState), after, most)
+
+
+def test_each_job_is_told_with_the_attempt_that_decided_it(ledger: Ledger) -> None:
+    batch_id = fill(ledger)
+    told = results(ledger, batch_id)
+    assert [(one.row, one.state.value, one.http_status, one.error_kind, len(one.images)) for one in told] == [
+        (1, "succeeded", 200, None, 1),
+        (2, "succeeded", 200, None, 1),
+        (3, "failed", 200, "empty", 0),
+        (4, "refused", 400, "moderation_blocked", 0),
+        (5, "failed", 400, "invalid_value", 0),
+        (6, "held", None, "read_timeout", 0),
+        (7, "queued", 429, "rate_limit_exceeded", 0),
+    ]
+    assert told[0].request_id == "req_1"
+    assert told[0].usage == {"total_tokens": 1}
+
+
+def test_results_are_read_in_pieces_of_the_states_asked_for(ledger: Ledger) -> None:
+    batch_id = fill(ledger)
+    assert [one.row for one in results(ledger, batch_id, JobState.FAILED, JobState.HELD, most=2)] == [3, 5]
+    assert [one.row for one in results(ledger, batch_id, JobState.FAILED, JobState.HELD, after=5)] == [6]
+    assert results(ledger, batch_id, JobState.CANCELLED) == []
+
+
+def test_an_image_that_was_paid_a_second_time_is_no_part_of_the_result(ledger: Ledger) -> None:
+    batch_id = open_batch(ledger, [new_job(1)])
+    first = admit_one(ledger, batch_id).attempt_id
+    book(ledger, unknown(first))
+    ledger.write(control.retry, batch_id, [JobState.HELD])
+    second = admit_one(ledger, batch_id).attempt_id
+    book(ledger, succeeded(second))
+    book(ledger, succeeded(first))
+    (told,) = results(ledger, batch_id)
+    assert (told.attempt_id, [image.attempt_id for image in told.images]) == (second, [second])
+
+
+def test_a_late_answer_is_the_result_of_the_job_that_it_decided(ledger: Ledger) -> None:
+    batch_id = open_batch(ledger, [new_job(1)])
+    late = admit_one(ledger, batch_id).attempt_id
+    book(ledger, unknown(late))
+    book(ledger, succeeded(late))
+    (told,) = results(ledger, batch_id)
+    assert (told.state, told.attempt_id, len(told.images)) == (JobState.SUCCEEDED, late, 1)
