@@ -117,9 +117,9 @@ def test_a_server_that_is_killed_while_a_client_waits_costs_no_second_image(grow
         start_server(grown_mill, there.port)
         answer = waiting.result(WITHIN_S)
     assert answer.data is not None
+    assert len(grown_mill.simulator.calls()) == 1
     (path,) = (path for path in grown_mill.images.rglob("*") if path.is_file())
     assert base64.b64decode(answer.data[0].b64_json or "") == path.read_bytes()
-    assert len(grown_mill.simulator.calls()) == 1
     grown_mill.check()
 
 

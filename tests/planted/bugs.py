@@ -174,6 +174,31 @@ MANIFEST_BY_SPLITLINES = Bug(
     ),
     ("test_c18_only_the_byte_lf_ends_a_line",),
 )
+REPEAT_BOUGHT_AGAIN = Bug(
+    "repeat-bought-again",
+    (
+        Edit(
+            "jobs/api/openai/generations.py",
+            "    repeated = idempotency_key is None and x_stainless_retry_count > 0\n",
+            "    repeated = x_stainless_retry_count < 0\n",
+        ),
+    ),
+    (
+        "test_a_request_whose_answer_was_lost_is_repeated_by_the_sdk_and_not_paid_twice",
+        "test_a_server_that_is_killed_while_a_client_waits_costs_no_second_image",
+    ),
+)
+CREATION_MADE_AGAIN = Bug(
+    "creation-made-again",
+    (
+        Edit(
+            "jobs/api/openai/wishes.py",
+            "        skip_invalid=wishes.skip_invalid,\n",
+            "        skip_invalid=wishes.skip_invalid,\n        again=True,\n",
+        ),
+    ),
+    ("test_a_creation_whose_answer_was_lost_is_repeated_by_the_sdk_without_a_second_batch",),
+)
 
 BUGS = {
     bug.name: bug
@@ -190,5 +215,7 @@ BUGS = {
         TICKET_TRUSTED,
         LEASE_BY_LOCAL_CLOCK,
         MANIFEST_BY_SPLITLINES,
+        REPEAT_BOUGHT_AGAIN,
+        CREATION_MADE_AGAIN,
     )
 }
