@@ -41,7 +41,7 @@ class _Step:
 
     @property
     def bytes(self) -> int:
-        return sum(len(arg) for arg in self.args if isinstance(arg, bytes))
+        return sum(sum(map(len, arg)) for arg in self.args if isinstance(arg, list))
 
 
 class Disk:

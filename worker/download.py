@@ -8,9 +8,10 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 
 import aiohttp
@@ -19,11 +20,13 @@ from yarl import URL
 
 from worker.addresses import is_public
 from worker.disk import Disk
+from worker.line import KEEP_ALIVE_S, READ_AHEAD_BYTES, Lines
 from worker.parts import Broken, Part, Parts, PartWriter
+from worker.turns import Piece, Turns
 
 TRIES = 3
 MAX_REDIRECTS = 3
-PIECE_BYTES = 256 << 10
+MOST_SESSIONS = 16
 
 _FIRST_WAIT_S = 0.5
 _CONNECT_S = 10.0
@@ -61,6 +64,7 @@ class Downloader:
     def __init__(
         self,
         disk: Disk,
+        turns: Turns,
         *,
         allow_private_hosts: Iterable[str] = (),
         max_image_bytes: int,
@@ -70,12 +74,18 @@ class Downloader:
         first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
         self._disk = disk
+        self._turns = turns
         self._allowed = frozenset(host.strip().lower() for host in allow_private_hosts)
         self._max_image_bytes = max_image_bytes
         self._deadline_s = deadline_s
         self._tls = tls
         self._resolve = resolve or _resolve
+        self._sessions = _Sessions(self._open_session)
         self._first_wait_s = first_wait_s
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._sessions.close()
 
     async def fetch(self, url: str, parts: Parts) -> Part | Broken:
         """The image at `url`. Raises only DiskFailed and CancelledError."""
@@ -109,7 +119,7 @@ class Downloader:
         for _ in range(MAX_REDIRECTS + 1):
             target = await self._checked(place)
             async with (
-                self._session(target) as session,
+                self._sessions.of(target) as session,
                 session.get(target.url, allow_redirects=False, headers=_HEADERS) as response,
             ):
                 if response.status not in (301, 302, 303, 307, 308):
@@ -141,19 +151,21 @@ class Downloader:
         host = host.lower()
         return not self._allowed.isdisjoint((host, f"{host}:{port}", f"[{host}]:{port}"))
 
-    def _session(self, target: _Target) -> aiohttp.ClientSession:
-        """A session for one request, which can reach the checked addresses and nothing else."""
+    def _open_session(self, target: _Target) -> aiohttp.ClientSession:
+        """A session that can reach the checked addresses and nothing else."""
         connector = aiohttp.TCPConnector(
             resolver=_Pinned(target.addresses),
             use_dns_cache=False,
-            force_close=True,
+            limit=0,
+            keepalive_timeout=KEEP_ALIVE_S,
             ssl=self._tls,
-            socket_factory=_only(target.addresses),
+            socket_factory=_only(target.addresses, self._turns.lines),
         )
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            read_bufsize=READ_AHEAD_BYTES,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S),
         )
 
@@ -172,15 +184,48 @@ class Downloader:
             raise
 
     async def _written(self, response: aiohttp.ClientResponse, writer: PartWriter) -> Part | Broken:
-        held = bytearray()
-        async for chunk in response.content.iter_any():
-            held += chunk
-            if len(held) >= PIECE_BYTES:
-                await self._disk.run(writer.write, bytes(held))
-                held.clear()
-            if writer.failed:
-                break
-        return await self._disk.run(_finish, writer, bytes(held))
+        with self._turns.body(self._turns.lines.line(response.connection)) as received:
+            async for piece in received.pieces(partial(_chunks, response.content)):
+                await self._disk.run(_write, writer, piece)
+                if writer.failed:
+                    break
+            return await self._disk.run(_finish, writer, received.take())
+
+
+@dataclass(slots=True)
+class _Kept:
+    session: aiohttp.ClientSession
+    users: int = 0
+
+
+class _Sessions:
+    """Sessions by host and checked addresses, kept for the next image from there: a handshake costs as much as the
+    image. Another answer of the resolver is another session."""
+
+    def __init__(self, open_session: Callable[[_Target], aiohttp.ClientSession]) -> None:
+        self._open_session = open_session
+        self._kept: dict[tuple[str, frozenset[str]], _Kept] = {}
+
+    @asynccontextmanager
+    async def of(self, target: _Target) -> AsyncGenerator[aiohttp.ClientSession, None]:
+        """A session for one request."""
+        key = str(target.url.origin()), frozenset(target.addresses)
+        kept = self._kept.pop(key, None) or _Kept(self._open_session(target))
+        self._kept[key] = kept  # the last used is the last to go
+        kept.users += 1
+        try:
+            yield kept.session
+        finally:
+            kept.users -= 1
+            await self._close_beyond(MOST_SESSIONS)
+
+    async def close(self) -> None:
+        await self._close_beyond(0)
+
+    async def _close_beyond(self, most: int) -> None:
+        unused = [key for key, kept in self._kept.items() if not kept.users]
+        for key in unused[: max(0, len(self._kept) - most)]:
+            await self._kept.pop(key).session.close()
 
 
 class _Pinned(AbstractResolver):
@@ -209,15 +254,15 @@ class _Pinned(AbstractResolver):
         """Nothing is open."""
 
 
-def _only(addresses: Iterable[str]) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
+def _only(addresses: Iterable[str], lines: Lines) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
     """A socket factory that refuses every address but these, wherever it came from."""
     checked = frozenset(map(ip_address, addresses))
 
     def connectable(info: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, place = info
-        if ip_address(place[0]) not in checked:
-            raise OSError(f"{place[0]} was not checked")
-        return socket.socket(family, kind, protocol)
+        address = info[4][0]
+        if ip_address(address) not in checked:
+            raise OSError(f"{address} was not checked")
+        return lines.open(info)
 
     return connectable
 
@@ -227,8 +272,17 @@ async def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
-def _finish(writer: PartWriter, data: bytes) -> Part | Broken:
-    writer.write(data)
+async def _chunks(content: aiohttp.StreamReader, most_bytes: int) -> AsyncGenerator[bytes, None]:
+    async for chunk in content.iter_chunked(most_bytes):
+        yield chunk
+
+
+def _write(writer: PartWriter, piece: Piece) -> None:
+    writer.write(b"".join(piece))
+
+
+def _finish(writer: PartWriter, piece: Piece) -> Part | Broken:
+    _write(writer, piece)
     return writer.finish()
 
 

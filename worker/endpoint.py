@@ -10,38 +10,37 @@ import math
 import re
 import ssl
 import time
-from collections.abc import AsyncIterable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import aiohttp
 import httpx
 from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 from jobs.errors import UsageError
 from jobs.states import Outcome
 from worker.answer import AnswerDecoder, Decoded, Decoder
 from worker.calls import Answer, Call
 from worker.disk import Disk, DiskFailed, DiskFull
-from worker.download import PIECE_BYTES, Downloader
+from worker.download import Downloader
 from worker.inflate import InflatingDecoder, inflated
+from worker.line import KEEP_ALIVE_S, NO_LINE, READ_AHEAD_BYTES, Line, Lines
 from worker.parts import MAX_IMAGE_BYTES, MAX_IMAGES, Broken, Part, Parts
 from worker.reply import NO_HEAD, Head, answer_of_error, answer_of_failure, answer_of_images, error_in
 from worker.scan import MAX_REST_BYTES, DecodeError
 from worker.scrub import scrub
 from worker.spool import Spool
 from worker.sse import EventDecoder
+from worker.turns import Piece, Turns
 from worker.verdict import ApiError, read_error
 
-KEEP_ALIVE_S = 4.0
-"""Below the 5 s after which common servers close: a request that meets the closing ends as unknown."""
-
-_READ_AHEAD_BYTES = 16 << 10
-"""Of a body that nobody reads just now; above it the sender is held back. Hundreds may come at once."""
 _ERROR_BYTES = 64 << 10
 _STREAMED_PER_IMAGE = 4
 """A stream may carry three partial images before each whole one."""
@@ -85,6 +84,7 @@ class _Wire:
     connecting: bool = False
     sent_at: float | None = None
     head: Head = NO_HEAD
+    line: Line = NO_LINE
 
     @property
     def never_sent(self) -> bool:
@@ -99,6 +99,10 @@ class _Connector(aiohttp.TCPConnector):
     """Notes for each call when it has its connection; until then nothing of it was sent. The last look at the clock
     is here, so that a process that was stopped while it connected sends nothing that others gave up."""
 
+    def __init__(self, lines: Lines, **options: Any) -> None:
+        super().__init__(socket_factory=lines.open, **options)
+        self._lines = lines
+
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:
         wire = _WIRE.get()
         wire.connecting = True
@@ -107,6 +111,7 @@ class _Connector(aiohttp.TCPConnector):
             connection.release()
             raise SentTooLate("the connection came too long after the admission")
         wire.sent_at = time.monotonic()
+        wire.line = self._lines.line(connection)
         return connection
 
 
@@ -146,6 +151,7 @@ class Endpoint:
         self._max_image_bytes = max_image_bytes
         self._proxy = proxy
         self._tls = tls or httpx.create_ssl_context()
+        self._turns = Turns()
         # The transport is called directly: an httpx client around it would only add redirects, cookies and a
         # third of the CPU time of a small call.
         self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
@@ -153,6 +159,7 @@ class Endpoint:
         self._extensions = {"timeout": {"connect": connect_timeout_s, "read": read_timeout_s, "pool": None}}
         self._downloads = Downloader(
             self._disk,
+            self._turns,
             allow_private_hosts=allow_private_hosts,
             max_image_bytes=max_image_bytes,
             deadline_s=download_s,
@@ -174,13 +181,14 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._downloads.close()
         await self._transport.aclose()
 
     def _open_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._tls),
+            connector=_Connector(self._turns.lines, limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_READ_AHEAD_BYTES,
+            read_bufsize=READ_AHEAD_BYTES,
             trust_env=False,
             proxy=self._proxy,
         )
@@ -198,7 +206,7 @@ class Endpoint:
         response = await self._transport.handle_async_request(self._request(call))
         try:
             wire.head = Head.of(response.status_code, response.headers.raw, self._key)
-            assert isinstance(response.stream, httpx.AsyncByteStream)
+            assert isinstance(response.stream, AiohttpResponseStream)
             if 200 <= response.status_code < 300:
                 return await self._decoded(call, wire, response.stream, parts)
             return await _error(wire, response.stream, self._key)
@@ -217,22 +225,18 @@ class Endpoint:
         request.headers.encoding = "ascii"  # else it is found out anew, header by header
         return request
 
-    async def _decoded(self, call: Call, wire: _Wire, body: AsyncIterable[bytes], parts: Parts) -> Decoded:
+    async def _decoded(self, call: Call, wire: _Wire, body: AiohttpResponseStream, parts: Parts) -> Decoded:
         decoder = self._decoder(call, wire, parts)
-        held = bytearray()
-        try:
-            async for chunk in body:
-                held += chunk
-                if len(held) >= PIECE_BYTES:
-                    piece, held = bytes(held), bytearray()
-                    await self._disk.run(decoder.feed, piece)
-        except (httpx.HTTPError, aiohttp.ClientError):
-            piece, held = bytes(held), bytearray()
-            with suppress(DecodeError):
-                await self._disk.run(decoder.feed, piece)
-            if not decoder.complete(call.n):
-                raise
-        return await self._disk.run(decoder.finish, bytes(held))
+        with self._turns.body(wire.line) as received:
+            try:
+                async for piece in received.pieces(partial(_chunks, body)):
+                    await self._disk.run(_feed, decoder, piece)
+            except (httpx.HTTPError, aiohttp.ClientError):
+                with suppress(DecodeError):
+                    await self._disk.run(_feed, decoder, received.take())
+                if not decoder.complete(call.n):
+                    raise
+            return await self._disk.run(_finish, decoder, received.take())
 
     def _decoder(self, call: Call, wire: _Wire, parts: Parts) -> Decoder:
         streamed = wire.head.headers.get("content-type", "").lower().startswith("text/event-stream")
@@ -284,6 +288,21 @@ class Endpoint:
         if parts.has_others(keep):
             with suppress(DiskFailed, asyncio.CancelledError):
                 await self._disk.run(parts.discard, keep)
+
+
+def _chunks(body: AiohttpResponseStream, most_bytes: int) -> AsyncGenerator[bytes, None]:
+    body.CHUNK_SIZE = most_bytes
+    chunks = aiter(body)
+    assert isinstance(chunks, AsyncGenerator)
+    return chunks
+
+
+def _feed(decoder: Decoder, piece: Piece) -> None:
+    decoder.feed(b"".join(piece))
+
+
+def _finish(decoder: Decoder, piece: Piece) -> Decoded:
+    return decoder.finish(b"".join(piece))
 
 
 async def _error(wire: _Wire, body: AsyncIterable[bytes], key: str) -> ApiError:

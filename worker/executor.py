@@ -36,7 +36,7 @@ from worker.booking import Booking
 from worker.calls import Answer, Call
 from worker.dispatcher import Dispatcher
 from worker.endpoint import Endpoint, boot_clock_s
-from worker.garbage import collect_less_often
+from worker.memory import collect_less_often, share_one_arena
 from worker.metrics import AdmissionWaits, count_booked
 from worker.network import Network
 from worker.room import Room
@@ -98,6 +98,7 @@ class Executor:
     def start(self) -> None:
         """Register with the ledger and start the threads. Raises UsageError or LedgerRestored: see the messages."""
         collect_less_often()
+        share_one_arena()
         try:
             self.witness.require_known(self.ledger)
             self._network.start()

@@ -21,9 +21,11 @@ from tests.integration.scripted_server import (
 )
 from tests.integration.test_endpoint import until
 from tests.pictures import noise, picture
+from worker import download
 from worker.disk import Disk
 from worker.download import Downloader
 from worker.parts import Broken, Part, Parts
+from worker.turns import Turns
 
 Fetch = Callable[[str], Awaitable[Part | Broken]]
 TLS = ssl.create_default_context()
@@ -39,10 +41,11 @@ def run(
             async with scripted(script) as server:
                 allow = [host.format(port=server.port) for host in options.pop("allow", ["127.0.0.1:{port}"])]
                 settings = {"max_image_bytes": 64 << 20, "deadline_s": 30.0, "tls": TLS, "first_wait_s": 0.01}
-                downloader = Downloader(Disk(pool), allow_private_hosts=allow, **{**settings, **options})
+                downloader = Downloader(Disk(pool), Turns(), allow_private_hosts=allow, **{**settings, **options})
                 parts = Parts(lambda name: root / name, "a1")
                 await steps(lambda url: downloader.fetch(url.format(port=server.port), parts), server)
                 parts.discard()
+                await downloader.close()
 
     asyncio.run(main())
     assert list(root.iterdir()) == []
@@ -67,6 +70,30 @@ def test_an_image_is_fetched_and_checked(tmp_path: Path) -> None:
     assert got == noise()
     assert server.requests[0].header("Authorization") is None
     assert server.requests[0].header("Accept-Encoding") == "identity"
+
+
+def test_images_of_one_host_come_through_one_connection(tmp_path: Path) -> None:
+    async def steps(fetch: Fetch, server: ScriptedServer) -> None:
+        for _ in range(3):
+            assert isinstance(await fetch("http://127.0.0.1:{port}/a.png"), Part)
+        assert (len(server.requests), server.connections) == (3, 1)
+
+    run(tmp_path, answers(200, picture()), steps)
+
+
+def test_only_so_many_hosts_are_kept_connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MOST_SESSIONS", 1)
+
+    async def steps(fetch: Fetch, server: ScriptedServer) -> None:
+        for host in ("127.0.0.1", "localhost", "127.0.0.1", "127.0.0.1"):
+            assert isinstance(await fetch(f"http://{host}:{{port}}/a.png"), Part)
+        assert (len(server.requests), server.connections) == (4, 3)
+
+    async def here(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    allow = ["127.0.0.1", "localhost"]
+    run(tmp_path, answers(200, picture()), steps, allow=allow, resolve=here)
 
 
 def test_the_url_is_asked_for_letter_by_letter(tmp_path: Path) -> None:
@@ -284,6 +311,7 @@ def test_the_tls_handshake_names_the_host(tmp_path: Path) -> None:
         with ThreadPoolExecutor(1) as pool:
             downloader = Downloader(
                 Disk(pool),
+                Turns(),
                 allow_private_hosts=["images.test"],
                 max_image_bytes=1000,
                 deadline_s=10.0,
@@ -294,6 +322,7 @@ def test_the_tls_handshake_names_the_host(tmp_path: Path) -> None:
             async with listener:
                 got = await downloader.fetch(f"https://images.test:{port}/a", Parts(tmp_path.joinpath, "a1"))
                 await until(lambda: bool(hello))
+            await downloader.close()
         assert isinstance(got, Broken)
 
     asyncio.run(main())

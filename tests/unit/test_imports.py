@@ -23,7 +23,7 @@ HOMES = {
     "kombu": ("worker/app.py", "worker/tickets.py"),
     "httpx": ("worker/endpoint.py", "worker/download.py"),
     "httpx_aiohttp": ("worker/endpoint.py", "worker/download.py"),
-    "aiohttp": ("worker/endpoint.py", "worker/download.py", "worker/simulator/"),
+    "aiohttp": ("worker/endpoint.py", "worker/download.py", "worker/line.py", "worker/simulator/"),
     "fastapi": ("jobs/api/",),
     "starlette": ("jobs/api/",),
     "uvicorn": ("jobs/cli/serving.py",),
