@@ -74,11 +74,11 @@ class Dispatcher:
 
     def _round(self) -> float:
         """Give the free slots to the batches in turn. Returns seconds to wait before the next round."""
-        batches = self._due_batches()
-        if not batches:
+        if not self._due_batches():
             return POLL_S
         free = self._slots.take(POLL_S)
-        if not free or self._stopping.is_set():
+        batches = self._due_batches() if free else []  # others may have come while no slot was free
+        if not batches or self._stopping.is_set():
             self._slots.give(free)
             return 0
         turn = _Round(free)

@@ -188,6 +188,26 @@ def test_a_new_batch_is_found_without_any_wake_up(monkeypatch: pytest.MonkeyPatc
         bench.until_asked(1)
 
 
+def test_a_batch_that_comes_while_no_slot_is_free_gets_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LIST_EVERY_S", 0.0)
+    bench = Bench(["large"], 1)
+    bench.in_flight = {"large": 1}
+    waiting = threading.Event()
+    take = bench.slots.take
+
+    def told(timeout_s: float) -> int:
+        if bench.asked:
+            waiting.set()
+        return take(timeout_s)
+
+    monkeypatch.setattr(bench.slots, "take", told)
+    with bench.running():
+        assert waiting.wait(30)
+        bench.batches = ["large", "late"]
+        bench.slots.give(1)
+        assert bench.until_asked(2)[1] == ("late", 1)
+
+
 @pytest.mark.parametrize("failure", [LedgerAway("away"), ValueError("a bug")])
 def test_trouble_with_the_list_of_batches_does_not_end_it(
     failure: Exception, monkeypatch: pytest.MonkeyPatch
