@@ -61,9 +61,9 @@ class Stage:
         seen = Seen()
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(self.url, connector=connector, read_bufsize=1 << 20) as session:
-            pages = (f"/batches/{self.batch}", "/batches")
+            pages = ((f"/batches/{self.batch}", f"/live/batches/{self.batch}"), ("/", "/live/batches"))
             looking = [
-                asyncio.create_task(self._look(session, pages[n % len(pages)], seen)) for n in range(followers)
+                asyncio.create_task(self._look(session, *pages[n % len(pages)], seen)) for n in range(followers)
             ]
             await asyncio.sleep(SETTLES_S)
             ended, began = self.mill.ended(), time.monotonic()
@@ -81,14 +81,14 @@ class Stage:
             raise SystemExit(f"{len(failed)} clients failed: {failed[0]!r}")
         return seen
 
-    async def _look(self, session: aiohttp.ClientSession, page: str, seen: Seen) -> None:
+    async def _look(self, session: aiohttp.ClientSession, page: str, live: str, seen: Seen) -> None:
         began = time.monotonic()
         async with session.get(page) as response:
             response.raise_for_status()
             await response.read()
         seen.opened_s.append(time.monotonic() - began)
         timeout = aiohttp.ClientTimeout(total=None)
-        async with session.get(f"/live{page}", timeout=timeout) as response:
+        async with session.get(live, timeout=timeout) as response:
             response.raise_for_status()
             async for chunk in response.content.iter_any():
                 seen.events += chunk.count(b"\n\n")
@@ -139,7 +139,7 @@ def p95(taken: Sequence[float]) -> float:
 
 def measure(chosen: argparse.Namespace) -> None:
     report = Report("dashboards", chosen)
-    seconds, rounds = (15.0, 1) if chosen.quick else (45.0, max(3, chosen.rounds))
+    seconds, rounds = (15.0, 1) if chosen.quick else (45.0, max(2, chosen.rounds))
     with (
         services.postgres() as postgres,
         services.redis() as redis,
