@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from tests.acceptance.mill import Mill
 from tests.acceptance.processes import Process
@@ -175,6 +175,17 @@ def test_figures_say_since_when_they_are_stale_and_come_alive_after_a_restart(de
     expect(badge).to_have_attribute("data-live", "live")
     desk.mill.run("pause", batch_id)
     expect(page.locator(".toolbar .state")).to_have_text("paused")
+
+
+@pytest.mark.parametrize("script", ["htmx.min.js", "hx-sse.min.js", "dashboard.js"])
+def test_figures_come_alive_however_late_a_script_comes(desk: Desk, script: str) -> None:
+    def late(route: Route) -> None:
+        desk.page.wait_for_timeout(1_000)
+        route.continue_()
+
+    desk.page.route(f"**/{script}*", late)
+    page = desk.goto("/")
+    expect(page.locator("[data-live]")).to_have_attribute("data-live", "live", timeout=10_000)
 
 
 def test_everything_is_there_without_scripts(desk: Desk, chromium: Browser) -> None:
