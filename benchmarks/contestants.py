@@ -87,7 +87,8 @@ def prepare(chosen: argparse.Namespace) -> None:
     manifest.write_text("".join(rows))
     ledger = _ledger(chosen)
     upgrade(ledger)
-    batch = submit(ledger, manifest, ManifestOptions(), Policy(again=True), PriceBook.load(None)).batch_id
+    book = PriceBook.load(None)
+    batch = submit(ledger, manifest, ManifestOptions(), Policy(again=True), book, who="benchmark").batch_id
     (chosen.folder / "batch").write_text(str(batch))
 
 

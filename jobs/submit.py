@@ -20,7 +20,8 @@ import msgspec
 from jobs.catalogue.prices import PriceBook
 from jobs.errors import Conflict, LedgerError, UsageError
 from jobs.ids import new_batch_id
-from jobs.ledger import intake
+from jobs.ledger import acts, intake
+from jobs.ledger.acts import Act
 from jobs.ledger.bulk import open_for_loading
 from jobs.ledger.engine import Ledger
 from jobs.ledger.intake import NewBatch, NewJob
@@ -74,10 +75,12 @@ def submit(
     policy: Policy,
     book: PriceBook,
     *,
+    who: str,
     on_problem: Callable[[Problem], None] | None = None,
     on_open: Callable[[Transaction, str], None] | None = None,
 ) -> Submission:
-    """Check and record the manifest. Raises ManifestError when the file cannot be read at all.
+    """Check and record the manifest; a new batch is an act of `who`. Raises ManifestError when the file cannot be
+    read at all.
 
     `on_open(transaction, batch)` writes what must be there exactly when the batch is; of two that raise Conflict
     in it one opens, and the other returns that batch if it was the same submission, else raises.
@@ -88,6 +91,13 @@ def submit(
     if earlier and not policy.again:
         return Submission(earlier[0], earlier[2], True, None)
     loading = _Loading(ledger, policy)
+
+    def opened(tx: Transaction, batch_id: str) -> None:
+        told = {"name": policy.name or path.stem, "budget_nanodollars": policy.budget_nano}
+        acts.record(tx, Act(who, "submit", batch_id, {**told, "jobs": loading.by_model.total()}))
+        if on_open:
+            on_open(tx, batch_id)
+
     edition = earlier[1] + 1 if earlier else 1
     ledger.write(
         intake.begin_batch, _new_batch(loading.batch_id, path, digest, fingerprint, edition, policy, options)
@@ -106,7 +116,7 @@ def submit(
         if not loading.by_model or (check.errors and not policy.skip_invalid):
             ledger.write(intake.discard_batch, loading.batch_id)
             return Submission(None, 0, False, check)
-        return _open(ledger, loading, fingerprint, policy, check, on_open)
+        return _open(ledger, loading, fingerprint, policy, check, opened)
     except BaseException:
         loading.close()
         with suppress(LedgerError):  # what stays under loading never runs, and is cleared away later
@@ -120,7 +130,7 @@ def _open(
     fingerprint: str,
     policy: Policy,
     check: CheckResult,
-    on_open: Callable[[Transaction, str], None] | None,
+    on_open: Callable[[Transaction, str], None],
 ) -> Submission:
     try:
         ledger.write(intake.open_batch, loading.batch_id, loading.by_model, policy.budget_nano, on_open)

@@ -43,7 +43,7 @@ async def batch_events(request: Request, service: Serving, _caller: Reader, batc
 
 async def _stream(request: Request, topic: str, read: Read, *, until_end: bool) -> AsyncIterator[bytes]:
     publisher: Publisher[dict[str, Any]] = request.app.state.publisher
-    async for news in publisher.follow(topic, read):
+    async for news in publisher.follow(f"standing {topic}", read):
         if news is None:
             yield format_sse_event(comment="still here")
             continue

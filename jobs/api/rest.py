@@ -2,6 +2,7 @@
 
 import re
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -13,7 +14,8 @@ from jobs.api.problems import Problem, answer_with_problems, problem_response, t
 _OPEN = frozenset({"/api/health", "/api/openapi.json"})
 
 
-def make_app() -> FastAPI:
+def make_app(publisher: Publisher[Any]) -> FastAPI:
+    """`publisher` is the process's; so it is in the dashboard."""
     app = FastAPI(
         title="imagemill",
         version=version("imagemill"),
@@ -22,7 +24,7 @@ def make_app() -> FastAPI:
         redirect_slashes=False,
     )
     answer_with_problems(app)
-    app.state.publisher = Publisher()
+    app.state.publisher = publisher
     for module in (batches, rows, images, money, events, system):
         app.include_router(module.router)
     app.add_exception_handler(405, _wrong_method)

@@ -13,8 +13,6 @@ from jobs.api.problems import Problem
 from jobs.api.service import Service
 from jobs.api.uploads import Upload
 from jobs.errors import Conflict
-from jobs.ledger import acts
-from jobs.ledger.acts import Act
 from jobs.ledger.idempotency import Key, bind_key, find_key
 from jobs.ledger.overview import Transaction
 from jobs.manifest import CheckResult, ManifestOptions, check_manifest
@@ -81,15 +79,13 @@ def _submit(
     on_open: Callable[[Transaction, str], None] | None,
 ) -> Submission:
     def opened(tx: Transaction, batch_id: str) -> None:
-        told = {"name": policy.name, "budget_nanodollars": policy.budget_nano}
-        acts.record(tx, Act(who, "submit", batch_id, told))
         if key:
             bind_key(tx, batch_id, key)
         if on_open:
             on_open(tx, batch_id)
 
     try:
-        return submit(service.ledger, upload.path, options, policy, service.book, on_open=opened)
+        return submit(service.ledger, upload.path, options, policy, service.book, who=who, on_open=opened)
     except Conflict:
         earlier = _bound(service, key)  # the key was bound meanwhile, and to the same request: else this raises
         if earlier is None:

@@ -30,8 +30,8 @@ def who(settings: "Settings") -> str:
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="at most so many; 50 on a terminal")
 @ledger_options
 def acts(batch: str | None, as_jsonl: bool, limit: int | None) -> None:
-    """Who decided what, the newest first: retries, pauses, cancellations, budgets and resolved doubts, with their
-    counts, money and evidence; also what workers stopped by themselves."""
+    """Who decided what, the newest first: submissions, retries, pauses, cancellations, budgets and resolved
+    doubts, with their counts, money and evidence; also what workers stopped by themselves."""
     from jobs.ledger.acts import list_acts
 
     most = limit or (_ON_SCREEN if look().terminal and not as_jsonl else None)

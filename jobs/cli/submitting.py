@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jobs.cli.acting import who
 from jobs.cli.checking import INVALID, MANIFEST, check_file, show_check
 from jobs.cli.following import follow
 from jobs.cli.manifests import (
@@ -157,7 +158,13 @@ def record(
     book = PriceBook.load(settings.prices)
     with problem_file(problems) as (keep, digest):
         submission = submit_manifest(
-            ledger, manifest, manifest_reading(), read_policy(policy), book, on_problem=keep
+            ledger,
+            manifest,
+            manifest_reading(),
+            read_policy(policy),
+            book,
+            who=who(settings),
+            on_problem=keep,
         )
     _narrate(submission, digest, policy["budget"], problems)
     return submission

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, exists, func, or_, select
 
 from jobs.ledger import clock
 from jobs.ledger.doubts import oldest_unknown_s
@@ -207,9 +207,16 @@ def _rate(tx: Connection) -> float | None:
 def _waiting_for(tx: Connection, by_state: dict[str, int]) -> str | None:
     for paused in list_pauses(tx):
         return f"endpoint paused{f' for {paused.model}' if paused.model else ''}: {paused.kind}: {paused.message}"
-    if by_state[JobState.QUEUED.value] and not live_workers(tx):
+    if by_state[JobState.QUEUED.value] and _any_may_go_on(tx) and not live_workers(tx):
         return "no worker is running"
     return None
+
+
+def _any_may_go_on(tx: Connection) -> bool:
+    """Whether anything queued is in a batch that no person and no full budget has paused."""
+    of_open = (job_tallies.c.batch_id == batches.c.id, batches.c.state == BatchState.OPEN)
+    queued = (job_tallies.c.state == JobState.QUEUED, job_tallies.c.jobs > 0)
+    return bool(tx.execute(select(exists().where(*of_open, *queued))).scalar_one())
 
 
 def _recent_attempts(tx: Connection, batch_id: str) -> Sequence[AnyRow]:

@@ -46,7 +46,7 @@ class Mill:
         row = {"model": "gpt-image-1", "quality": "low", "size": "1024x1024"} | fields
         lines = [row | {"custom_id": f"row-{number}", "prompt": prompt} for number, prompt in enumerate(prompts, 1)]
         path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-        batch_id = submit(self.ledger, path, ManifestOptions(), policy or Policy(), BOOK).batch_id
+        batch_id = submit(self.ledger, path, ManifestOptions(), policy or Policy(), BOOK, who="ana").batch_id
         assert batch_id is not None
         return batch_id
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from jobs.api import rest
+from jobs.api.live import Publisher
 from jobs.api.throttle import Throttle
 from jobs.ledger import schema, tokens
 from jobs.ledger.acts import list_acts
@@ -41,7 +42,8 @@ BODIES: dict[str, Any] = {
     "/attempts/resolve": {"billed": True, "evidence": "invoice", "dry_run": True, "attempts": ["a_none"]},
     "/budgets": {"scope": "day", "cap_dollars": "5"},
 }
-ROUTES = [(method.upper(), path) for path, found in rest.make_app().openapi()["paths"].items() for method in found]
+PATHS = rest.make_app(Publisher()).openapi()["paths"]
+ROUTES = [(method.upper(), path) for path, found in PATHS.items() for method in found]
 GUARDED = [(method, path) for method, path in ROUTES if path != "/health"]
 STREAMS = {"/events", "/batches/{batch}/events"}
 

@@ -38,7 +38,8 @@ def test_schemathesis_finds_no_failure(sqlite_ledger: Ledger, tmp_path: Path) ->
         token = api.token("admin")["Authorization"]
         command = [str(Path(sys.executable).with_name("st")), "--config-file", str(config), "run"]
         command += [f"{api.url}/api/openapi.json", "--header", f"Authorization: {token}"]
-        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--seed", "1", "--workers", "2"]
+        # One worker: Python 3.11 parses for one thread at a time only (python/cpython#106905).
+        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--seed", "1", "--workers", "1"]
         command += ["--exclude-path-regex", "events", "--continue-on-failure", "--no-color"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]

@@ -42,6 +42,16 @@ def test_every_decision_is_shown_with_who_made_it_and_what_it_did(mill: Commands
     assert [act["at"] for act in everywhere] == sorted((act["at"] for act in everywhere), reverse=True)
 
 
+def test_a_submission_is_an_act_and_its_repetition_is_none(mill: Commands, tmp_path: Path) -> None:
+    foxes = tmp_path / "foxes.jsonl"
+    foxes.write_text('{"prompt": "a fox", "model": "gpt-image-1", "quality": "low", "size": "1024x1024"}\n')
+    batch = mill("submit", foxes.name, "--budget", "2").out.strip()
+    mill("submit", foxes.name)
+    (act,) = mill("acts", "--jsonl").rows()
+    assert (act["verb"], act["who"], act["batch"]) == ("submit", "ana@shift-2", batch)
+    assert act["what"] == {"name": "foxes", "budget_nanodollars": 2_000_000_000, "jobs": 1}
+
+
 def test_what_moved_nothing_is_no_act(mill: Commands, sqlite_ledger: Ledger) -> None:
     batch = fill(sqlite_ledger)
     for words in (("resume", batch), ("retry", batch, "--failed", "--dry-run"), ("cancel", batch, "--dry-run")):

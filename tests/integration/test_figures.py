@@ -224,6 +224,13 @@ def test_a_standing_says_what_the_batch_waits_for(ledger: Ledger) -> None:
     assert standing(ledger, batch).waiting_for is None
 
 
+def test_a_worker_is_missed_only_where_something_could_go_on(ledger: Ledger) -> None:
+    batch = open_batch(ledger, 2)
+    assert read(ledger, overview.whole_ledger).waiting_for == "no worker is running"
+    ledger.write(control.pause, batch, "operator")
+    assert read(ledger, overview.whole_ledger).waiting_for is None
+
+
 def test_a_batch_is_stopped_by_its_endpoint_when_every_queued_model_is(ledger: Ledger) -> None:
     batch = open_batch(ledger, [new_job(1, model="a"), new_job(2, model="b")])
 

@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def submitted(ledger: Ledger, path: Path, policy: Policy = Policy(), **options: object) -> Submission:  # noqa: B008
-    return submit(ledger, path, ManifestOptions(**options), policy, BOOK)  # type: ignore[arg-type]
+    return submit(ledger, path, ManifestOptions(**options), policy, BOOK, who="ana")  # type: ignore[arg-type]
 
 
 def batch_of(ledger: Ledger, path: Path, policy: Policy = Policy(), **options: object) -> str:  # noqa: B008
@@ -70,7 +70,7 @@ def test_the_worst_price_of_a_row_is_reserved_for_it(ledger: Ledger, path: Path)
 def test_a_manifest_with_a_bad_row_records_nothing(ledger: Ledger, path: Path) -> None:
     path.write_text(path.read_text() + '{"custom_id":"bad","prompt":"x","model":"dall-e-2","size":"77x77"}\n')
     problems: list[Problem] = []
-    found = submit(ledger, path, ManifestOptions(), Policy(), BOOK, on_problem=problems.append)
+    found = submit(ledger, path, ManifestOptions(), Policy(), BOOK, who="ana", on_problem=problems.append)
     assert (found.batch_id, found.jobs) == (None, 0)
     wrong = [(problem.line, problem.field) for problem in problems if problem.severity == "error"]
     assert wrong == [(4, "size")]

@@ -1,5 +1,6 @@
 """/: the application of the dashboard, pages over the ledger that work without a script; how it words refusals."""
 
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
@@ -26,9 +27,9 @@ from jobs.api.problems import Problem, translated
 from jobs.errors import ImagemillError
 
 
-def make_app() -> FastAPI:
+def make_app(publisher: Publisher[Any]) -> FastAPI:
     app = FastAPI(title="imagemill dashboard", openapi_url=None, redirect_slashes=False)
-    app.state.publisher = Publisher[str]()
+    app.state.publisher = publisher
     for kind in (ImagemillError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
     for module in (batches, rows, pictures, retrying, costs, budgets, doubts, fleet, submitting, entry, static):
