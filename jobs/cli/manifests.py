@@ -138,7 +138,10 @@ def _estimate_words(check: "CheckResult", budget_nano: int | None) -> str:
     words = f"estimate {usd(cost.expected or 0)} (low {usd(cost.low or 0)}, ceiling {usd(cost.ceiling or 0)})"
     if check.unpriced:
         words += f" + {check.unpriced:,} unpriced rows, bounded by --ceiling"
-    return words if budget_nano is None else f"{words} of {usd(budget_nano)} budget"
+    if budget_nano is None:
+        return words
+    short = "; the batch will pause when it is full" if (cost.expected or 0) > budget_nano else ""
+    return f"{words} of {usd(budget_nano)} budget{short}"
 
 
 def _pairs(pairs: tuple[tuple[str, str], ...], option: str) -> dict[str, str]:

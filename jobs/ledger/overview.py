@@ -115,6 +115,7 @@ def whole_ledger(tx: Connection) -> Standing:
     confirmed, possible, reserved = tx.execute(select(*sums).where(budgets.c.scope == "batch")).one()
     rate = _rate(tx)
     left = sum(by_state[state.value] for state in UNFINISHED)
+    waiting = _waiting_for(tx, by_state)
     return Standing(
         batch=None,
         name=None,
@@ -130,8 +131,8 @@ def whole_ledger(tx: Connection) -> Standing:
         budget_nano=None,
         rate_per_s=rate,
         mean_rate_per_s=None,
-        eta_s=0.0 if not left else (round(left / rate, 1) if rate else None),
-        waiting_for=_waiting_for(tx, by_state),
+        eta_s=0.0 if not left else (round(left / rate, 1) if rate and not waiting else None),
+        waiting_for=waiting,
         opened_at=None,
         ended_at=None,
         oldest_unknown_s=oldest_unknown_s(tx) if possible else None,

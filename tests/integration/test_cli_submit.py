@@ -105,7 +105,9 @@ def test_a_call_without_a_price_needs_a_stated_ceiling(mill: Commands) -> None:
 def test_a_dry_run_shows_what_would_be_sent_and_records_nothing(mill: Commands) -> None:
     done = mill("submit", manifest(mill, FOX), "--budget", "50", "--dry-run")
     assert done.code == 0
-    assert "of $50.00 budget" in done.out
+    assert "of $50.00 budget\n" in done.out
+    done = mill("submit", manifest(mill, FOX), "--budget", "0.001", "--dry-run")
+    assert "of $0.001 budget; the batch will pause when it is full" in done.out
     assert '"prompt":"a fox"' in done.out
     assert "nothing was spent" in done.err
     assert not (mill.home / "ledger.db").exists()
