@@ -91,13 +91,6 @@ def submit(
     if earlier and not policy.again:
         return Submission(earlier[0], earlier[2], True, None)
     loading = _Loading(ledger, policy)
-
-    def opened(tx: Transaction, batch_id: str) -> None:
-        told = {"name": policy.name or path.stem, "budget_nanodollars": policy.budget_nano}
-        acts.record(tx, Act(who, "submit", batch_id, {**told, "jobs": loading.by_model.total()}))
-        if on_open:
-            on_open(tx, batch_id)
-
     edition = earlier[1] + 1 if earlier else 1
     ledger.write(
         intake.begin_batch, _new_batch(loading.batch_id, path, digest, fingerprint, edition, policy, options)
@@ -116,12 +109,27 @@ def submit(
         if not loading.by_model or (check.errors and not policy.skip_invalid):
             ledger.write(intake.discard_batch, loading.batch_id)
             return Submission(None, 0, False, check)
+        opened = _recorded(who, policy.name or path.stem, loading, on_open)
         return _open(ledger, loading, fingerprint, policy, check, opened)
     except BaseException:
         loading.close()
         with suppress(LedgerError):  # what stays under loading never runs, and is cleared away later
             ledger.write(intake.discard_batch, loading.batch_id)
         raise
+
+
+def _recorded(
+    who: str, name: str, loading: "_Loading", on_open: Callable[[Transaction, str], None] | None
+) -> Callable[[Transaction, str], None]:
+    """Write with the batch that `who` submitted it, and what `on_open` writes."""
+
+    def write(tx: Transaction, batch_id: str) -> None:
+        told = {"name": name, "budget_nanodollars": loading.policy.budget_nano, "jobs": loading.by_model.total()}
+        acts.record(tx, Act(who, "submit", batch_id, told))
+        if on_open:
+            on_open(tx, batch_id)
+
+    return write
 
 
 def _open(
@@ -153,7 +161,7 @@ class _Loading:
         self.batch_id = new_batch_id()
         self.by_model: Counter[str] = Counter()
         self._ledger = open_for_loading(ledger)
-        self._policy = policy
+        self.policy = policy
         self._piece: list[NewJob] = []
         self._piece_chars = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="intake")
@@ -191,7 +199,7 @@ class _Loading:
 
     def _job(self, row: Row, cost: Estimate) -> NewJob:
         request = row.request
-        bound = self._policy.ceiling_nano if cost.ceiling is None else cost.ceiling
+        bound = self.policy.ceiling_nano if cost.ceiling is None else cost.ceiling
         if bound is None:
             raise UsageError(f"row {row.row} ({row.custom_id}) has no price: state one with --ceiling")
         return NewJob(
@@ -200,7 +208,7 @@ class _Loading:
             model=str(request.get("model", "")),
             n=int(request.get("n", 1)),
             request=msgspec.json.encode(request).decode(),
-            tags={**self._policy.tags, **row.tags},
+            tags={**self.policy.tags, **row.tags},
             ceiling_nano=bound,
             tokens=cost.tokens,
         )

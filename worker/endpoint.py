@@ -1,8 +1,8 @@
 """The client of one image API: makes a call, and says in an Answer how it ended, whatever happened.
 
 Lives on the event loop of the network thread, which neither decodes nor touches the disk: the body goes to the
-disk pool in pieces. One call is one request on the wire: no retries, no redirects. What is not provably never
-sent is unknown. The foreign errors of httpx and aiohttp are translated here, in one table.
+disk pool in pieces. One call is one request on the wire: no retries, no redirects. How far it got `worker.wire`
+tells.
 """
 
 import asyncio
@@ -13,106 +13,34 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import aiohttp
 import httpx
-from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 
 from jobs.errors import UsageError
-from jobs.states import Outcome
 from worker.answer import AnswerDecoder, Decoded, Decoder
 from worker.calls import Answer, Call
-from worker.disk import Disk, DiskFailed, DiskFull
+from worker.disk import Disk, DiskFailed
 from worker.download import Downloader
 from worker.inflate import InflatingDecoder, inflated
-from worker.line import KEEP_ALIVE_S, NO_LINE, READ_AHEAD_BYTES, Line, Lines
+from worker.line import KEEP_ALIVE_S, READ_AHEAD_BYTES
 from worker.parts import MAX_IMAGE_BYTES, MAX_IMAGES, Broken, Part, Parts
-from worker.reply import NO_HEAD, Head, answer_of_error, answer_of_failure, answer_of_images, error_in
+from worker.reply import Head, answer_of_error, answer_of_failure, answer_of_images, error_in
 from worker.scan import MAX_REST_BYTES, DecodeError
 from worker.scrub import scrub
 from worker.spool import Spool
 from worker.sse import EventDecoder
 from worker.turns import Piece, Turns
 from worker.verdict import ApiError, read_error
+from worker.wire import WIRE, Connector, Wire, failure
 
 _ERROR_BYTES = 64 << 10
 _STREAMED_PER_IMAGE = 4
 """A stream may carry three partial images before each whole one."""
-
-
-class SentTooLate(Exception):
-    """The connection came when the call might not be sent any more."""
-
-
-_KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (SentTooLate, "sent_too_late"),
-    (DiskFull, "disk_full"),
-    (DiskFailed, "disk_failed"),
-    (aiohttp.ClientSSLError, "tls_failed"),
-    (aiohttp.ClientConnectorDNSError, "dns_failed"),
-    (aiohttp.ClientConnectorError, "connect_failed"),
-    (aiohttp.ClientHttpProxyError, "proxy_failed"),
-    (aiohttp.ConnectionTimeoutError, "connect_timeout"),
-    (aiohttp.ServerTimeoutError, "read_timeout"),
-    (aiohttp.ServerDisconnectedError, "disconnected"),
-    (aiohttp.ClientPayloadError, "body_cut"),
-    (aiohttp.ClientResponseError, "not_http"),
-    (aiohttp.ClientConnectionError, "connection_lost"),
-    (TimeoutError, "deadline"),
-    (asyncio.CancelledError, "cancelled"),
-)
-"""Our words for what went wrong on the way, by the cause that the transport hides in `__cause__`: it reports a
-refused connection and one lost after sending as the same ConnectTimeout. First match wins."""
-
-
-def boot_clock_s() -> float:
-    """Seconds that also pass while the machine sleeps, or the process is stopped."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass(slots=True)
-class _Wire:
-    """How far one call got."""
-
-    send_by_s: float = math.inf
-    connecting: bool = False
-    sent_at: float | None = None
-    head: Head = NO_HEAD
-    line: Line = NO_LINE
-
-    @property
-    def never_sent(self) -> bool:
-        """Provably: the connector was asked for a connection and gave none."""
-        return self.connecting and self.sent_at is None
-
-
-_WIRE: ContextVar[_Wire] = ContextVar("_WIRE")
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Notes for each call when it has its connection; until then nothing of it was sent. The last look at the clock
-    is here, so that a process that was stopped while it connected sends nothing that others gave up."""
-
-    def __init__(self, lines: Lines, **options: Any) -> None:
-        super().__init__(socket_factory=lines.open, **options)
-        self._lines = lines
-
-    async def connect(self, *args: Any, **kwargs: Any) -> Connection:
-        wire = _WIRE.get()
-        wire.connecting = True
-        connection = await super().connect(*args, **kwargs)
-        if boot_clock_s() > wire.send_by_s:
-            connection.release()
-            raise SentTooLate("the connection came too long after the admission")
-        wire.sent_at = time.monotonic()
-        wire.line = self._lines.line(connection)
-        return connection
 
 
 class Endpoint:
@@ -169,8 +97,8 @@ class Endpoint:
     async def call(self, call: Call, send_by_s: float = math.inf) -> Answer:
         """Make the call, if it can be sent by that moment of `boot_clock_s`. Never raises; a cancelled call answers
         too, not_sent or unknown."""
-        wire = _Wire(send_by_s)
-        _WIRE.set(wire)
+        wire = Wire(send_by_s)
+        WIRE.set(wire)
         parts = Parts(self._spool.part_path, call.attempt_id, self._max_image_bytes)
         try:
             answer = await self._answered(call, wire, parts)
@@ -186,14 +114,14 @@ class Endpoint:
 
     def _open_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=_Connector(self._turns.lines, limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._tls),
+            connector=Connector(self._turns.lines, limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_AHEAD_BYTES,
             trust_env=False,
             proxy=self._proxy,
         )
 
-    async def _answered(self, call: Call, wire: _Wire, parts: Parts) -> Answer:
+    async def _answered(self, call: Call, wire: Wire, parts: Parts) -> Answer:
         async with asyncio.timeout(self._deadline_s):
             reply = await self._exchange(call, wire, parts)
         if isinstance(reply, ApiError):
@@ -202,7 +130,7 @@ class Endpoint:
             return answer_of_error(call, wire.head, error_in(reply), self._key, self._may_bill)
         return answer_of_images(call, wire.head, reply, await self._images(reply, parts), self._key)
 
-    async def _exchange(self, call: Call, wire: _Wire, parts: Parts) -> Decoded | ApiError:
+    async def _exchange(self, call: Call, wire: Wire, parts: Parts) -> Decoded | ApiError:
         response = await self._transport.handle_async_request(self._request(call))
         try:
             wire.head = Head.of(response.status_code, response.headers.raw, self._key)
@@ -225,7 +153,7 @@ class Endpoint:
         request.headers.encoding = "ascii"  # else it is found out anew, header by header
         return request
 
-    async def _decoded(self, call: Call, wire: _Wire, body: AiohttpResponseStream, parts: Parts) -> Decoded:
+    async def _decoded(self, call: Call, wire: Wire, body: AiohttpResponseStream, parts: Parts) -> Decoded:
         decoder = self._decoder(call, wire, parts)
         with self._turns.body(wire.line) as received:
             try:
@@ -238,7 +166,7 @@ class Endpoint:
                     raise
             return await self._disk.run(_finish, decoder, received.take())
 
-    def _decoder(self, call: Call, wire: _Wire, parts: Parts) -> Decoder:
+    def _decoder(self, call: Call, wire: Wire, parts: Parts) -> Decoder:
         streamed = wire.head.headers.get("content-type", "").lower().startswith("text/event-stream")
         images = max(1, call.n) * (_STREAMED_PER_IMAGE if streamed else 1)
         most = images * self._max_image_bytes * 4 // 3 + MAX_REST_BYTES
@@ -276,11 +204,10 @@ class Endpoint:
                 raise result
         return [result for result in results if not isinstance(result, BaseException)]
 
-    def _failed(self, call: Call, wire: _Wire, error: BaseException) -> Answer:
+    def _failed(self, call: Call, wire: Wire, error: BaseException) -> Answer:
         """The answer where none came, or none that can be read."""
-        cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-        message = scrub(_words(wire, cause), self._key)
-        return answer_of_failure(call, wire.head, _outcome(wire, error), _kind(cause), message)
+        outcome, kind, words = failure(wire, error)
+        return answer_of_failure(call, wire.head, outcome, kind, scrub(words, self._key))
 
     async def _tidy(self, parts: Parts, answer: Answer) -> None:
         """Remove the parts that no image of the answer names: partial ones, doubled ones, those of a cut body."""
@@ -305,7 +232,7 @@ def _finish(decoder: Decoder, piece: Piece) -> Decoded:
     return decoder.finish(b"".join(piece))
 
 
-async def _error(wire: _Wire, body: AsyncIterable[bytes], key: str) -> ApiError:
+async def _error(wire: Wire, body: AsyncIterable[bytes], key: str) -> ApiError:
     """The error in the body; a body cut short leaves the status, which tells enough."""
     held = bytearray()
     with suppress(httpx.HTTPError, aiohttp.ClientError):
@@ -317,24 +244,6 @@ async def _error(wire: _Wire, body: AsyncIterable[bytes], key: str) -> ApiError:
         return ApiError(message=f"redirected to {wire.head.headers.get('location', 'nowhere')}")
     text = inflated(bytes(held), wire.head.headers.get("content-encoding", ""), _ERROR_BYTES)
     return read_error(text, key)
-
-
-def _outcome(wire: _Wire, error: BaseException) -> Outcome:
-    if not wire.never_sent:
-        return Outcome.UNKNOWN
-    stopped_by_us = isinstance(error, asyncio.CancelledError | SentTooLate) or type(error) is TimeoutError
-    return Outcome.NOT_SENT if stopped_by_us else Outcome.ERRORED
-
-
-def _kind(cause: BaseException) -> str:
-    if isinstance(cause, DecodeError):
-        return cause.kind
-    return next((kind for family, kind in _KINDS if isinstance(cause, family)), "client_error")
-
-
-def _words(wire: _Wire, cause: BaseException) -> str:
-    where = "before anything was sent" if wire.never_sent else "after the request was sent; it may have been paid"
-    return f"{cause or type(cause).__name__} ({where})"
 
 
 def _fixed_headers(key: str) -> list[tuple[bytes, bytes]]:

@@ -35,7 +35,7 @@ from jobs.storage import open_store
 from worker.booking import Booking
 from worker.calls import Answer, Call
 from worker.dispatcher import Dispatcher
-from worker.endpoint import Endpoint, boot_clock_s
+from worker.endpoint import Endpoint
 from worker.memory import collect_less_often, share_one_arena
 from worker.metrics import AdmissionWaits, count_booked
 from worker.network import Network
@@ -43,6 +43,7 @@ from worker.room import Room
 from worker.settler import Settler
 from worker.slots import Slots
 from worker.spool import Spool
+from worker.wire import boot_clock_s
 from worker.witness import Witness
 
 _DISK_THREADS = 4

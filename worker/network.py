@@ -15,7 +15,8 @@ from functools import partial
 
 from jobs.states import Outcome
 from worker.calls import Answer, Call
-from worker.endpoint import Endpoint, boot_clock_s
+from worker.endpoint import Endpoint
+from worker.wire import boot_clock_s
 
 SEND_WITHIN_S = 20.0
 

@@ -7,8 +7,9 @@ and starts again after the line that went wrong, so that one stray quote does no
 import csv
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TextIO
+
+import msgspec
 
 from jobs.manifest.rows import Complaint, error
 
@@ -16,8 +17,7 @@ MAX_LINE_CHARS = 1 << 20
 MAX_BREAKS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One record, or what is wrong with it."""
 
     line: int

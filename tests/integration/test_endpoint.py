@@ -31,7 +31,7 @@ from tests.integration.scripted_server import (
 )
 from tests.integration.test_sse import event
 from tests.pictures import USAGE, document, noise, picture, text
-from worker import endpoint
+from worker import wire
 from worker.calls import Answer, Call
 from worker.endpoint import Endpoint
 from worker.spool import Spool
@@ -280,7 +280,7 @@ def test_every_error_of_the_library_has_its_word() -> None:
         aiohttp.WSMessageTypeError,
         aiohttp.client_exceptions.UploadAbortedError,
     )
-    families = tuple(family for family, _ in endpoint._KINDS)
+    families = tuple(family for family, _ in wire.ERROR_KINDS)
     errors = [thing for thing in vars(aiohttp.client_exceptions).values() if isinstance(thing, type)]
     nameless = {
         error
@@ -327,7 +327,7 @@ def test_s25_a_connection_that_comes_too_late_sends_nothing(tmp_path: Path, kept
         async with scripted(refuse) as server, Bench(tmp_path, server.base_url) as bench:
             if kept:
                 await bench.endpoint.call(call())
-            late = await bench.endpoint.call(call(), endpoint.boot_clock_s() - 1)
+            late = await bench.endpoint.call(call(), wire.boot_clock_s() - 1)
             assert (late.outcome, late.error_kind) == (Outcome.NOT_SENT, "sent_too_late")
             assert (await bench.endpoint.call(call())).outcome is Outcome.THROTTLED
             assert (len(server.requests), server.connections) == (1 + kept, 1)

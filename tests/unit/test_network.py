@@ -9,8 +9,8 @@ import pytest
 from jobs.states import Outcome
 from worker import network
 from worker.calls import Answer, Call, Pause
-from worker.endpoint import boot_clock_s
 from worker.network import Network
+from worker.wire import boot_clock_s
 
 
 @dataclass
