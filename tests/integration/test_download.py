@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.benches import until
 from tests.integration.scripted_server import (
     Exchange,
     Script,
@@ -19,7 +20,6 @@ from tests.integration.scripted_server import (
     response,
     scripted,
 )
-from tests.integration.test_endpoint import until
 from tests.pictures import noise, picture
 from worker import download
 from worker.disk import Disk
