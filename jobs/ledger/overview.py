@@ -208,7 +208,7 @@ def _rate(tx: Connection) -> float | None:
 def _waiting_for(tx: Connection, by_state: dict[str, int]) -> str | None:
     for paused in list_pauses(tx):
         return f"endpoint paused{f' for {paused.model}' if paused.model else ''}: {paused.kind}: {paused.message}"
-    if by_state[JobState.QUEUED.value] and _any_may_go_on(tx) and not live_workers(tx):
+    if by_state[JobState.QUEUED.value] and not live_workers(tx) and _any_may_go_on(tx):
         return "no worker is running"
     return None
 
