@@ -51,6 +51,16 @@ def insert_rows(tx: Connection, table: Table, columns: Sequence[str], rows: Sequ
         _copy(tx, table, columns, rows)
 
 
+def analyze(tx: Connection, table: Table) -> None:
+    """Let PostgreSQL forget the plans that it made while the table was small, in open sessions too.
+
+    The check of a new attempt's foreign key is one: while the table is small it goes by any index that begins with
+    the batch, and then reads the whole batch for each row. PostgreSQL would analyze by itself, up to minutes later.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {table.name}")
+
+
 def _insert_values(tx: Connection, table: Table, columns: Sequence[str], rows: Sequence[BulkRow]) -> None:
     row_marks = f"({', '.join('?' * len(columns))})"
     for piece in _pieces(rows, _VALUES_AT_ONCE // len(columns)):

@@ -16,12 +16,14 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from jobs.errors import Conflict
 from jobs.ledger import clock
-from jobs.ledger.bulk import BulkRow, insert_rows
+from jobs.ledger.bulk import BulkRow, analyze, insert_rows
 from jobs.ledger.engine import insert_missing
 from jobs.ledger.schema import batches, budgets, job_tallies, jobs, tag_sets
 from jobs.states import BatchState, JobState
 
 _ABANDONED_MS = 24 * 3600 * 1000
+_MANY = 2_000
+"""Jobs of one batch from which on the table's old statistics mislead."""
 _STAGED = (
     "batch_id",
     "row",
@@ -121,6 +123,8 @@ def open_batch(
         raise Conflict(f"batch {batch_id} is not loading any more: it was opened, or cleared away as abandoned")
     if on_open:
         on_open(tx, batch_id)
+    if by_model.total() >= _MANY:
+        analyze(tx, jobs)
 
 
 def discard_batch(tx: Connection, batch_id: str) -> None:

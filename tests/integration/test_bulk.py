@@ -11,7 +11,7 @@ from jobs.ledger import schema
 from jobs.ledger.bulk import BulkRow, insert_rows, open_for_loading
 from jobs.ledger.durability import weaknesses
 from jobs.ledger.engine import Ledger
-from tests.integration.ledgers import count
+from tests.integration.ledgers import count, open_batch
 
 COLUMNS = ("id", "tags")
 AWKWARD = "\t\n\r\\\\N\\.\\t\x01\x0b\x1f\x7f\u0085\u2028'\"{}%s:name 红🦊"
@@ -100,3 +100,15 @@ def test_a_ledger_opened_for_loading_is_as_durable_as_any(ledger: Ledger) -> Non
         assert weaknesses(own) == []
     finally:
         own.close()
+
+
+def test_a_batch_of_many_rows_is_known_to_postgresql_when_it_opens(postgres_ledger: Ledger) -> None:
+    """Else the check of each new attempt's foreign key may go through the whole batch, for minutes."""
+    open_batch(postgres_ledger, 3)
+    batch = open_batch(postgres_ledger, 3_000)
+    with postgres_ledger.read() as tx:
+        counted = tx.execute(text("SELECT reltuples FROM pg_class WHERE relname = 'jobs'")).scalar_one()
+        check = text("EXPLAIN SELECT 1 FROM jobs WHERE batch_id = :batch AND row = 7 FOR KEY SHARE")
+        plan = " ".join(tx.execute(check, {"batch": batch}).scalars())
+    assert counted == pytest.approx(3_003, rel=0.01)
+    assert "pk_jobs" in plan
