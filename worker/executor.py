@@ -201,7 +201,9 @@ class Executor:
         """Break off, and raise, if a newer program has taken the ledger over, or an older backup its place."""
         try:
             require_newest(self.ledger)
-            self.witness.require_known(self.ledger, self.held_attempts())
+            with self._tracking:
+                held = list(self._open.values())
+            self.witness.require_known(self.ledger, held)
         except (SchemaMismatch, LedgerRestored) as error:
             self.break_off(error)
             raise

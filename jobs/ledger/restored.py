@@ -4,7 +4,7 @@ Attempts that a worker has made and the ledger does not know prove it. Jobs that
 run since; an operator's word holds them all, and from then on calls made before that word are no reason to stop.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -19,8 +19,9 @@ _VERB = "db restored"
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The newest attempt of a batch that a machine remembers, admitted at that moment of the ledger's clock."""
+    """An attempt that a machine remembers, admitted at that moment of the ledger's clock."""
 
+    batch_id: str
     attempt: str
     admitted_at: int
 
@@ -40,13 +41,14 @@ def missing(tx: Connection, attempt_ids: Collection[str]) -> list[str]:
     return sorted(set(attempt_ids) - set(known))
 
 
-def forgotten(tx: Connection, noted: Mapping[str, Noted]) -> list[str]:
+def forgotten(tx: Connection, noted: Collection[Noted]) -> list[Noted]:
     """Attempts of known batches that the ledger has lost since the last `hold_queued`. A batch that it does not
     know either cannot run again, and may well be another ledger's."""
     word = tx.execute(select(func.max(acts.c.at)).where(acts.c.verb == _VERB)).scalar() or 0
-    known = set(tx.execute(select(batches.c.id).where(batches.c.id.in_(noted))).scalars())
-    recent = [one.attempt for batch, one in noted.items() if batch in known and one.admitted_at > word]
-    return missing(tx, recent)
+    named = {one.batch_id for one in noted}
+    known = set(tx.execute(select(batches.c.id).where(batches.c.id.in_(named))).scalars())
+    recent = {one.attempt: one for one in noted if one.batch_id in known and one.admitted_at > word}
+    return [recent[attempt] for attempt in missing(tx, recent)]
 
 
 def queued_batches(tx: Connection) -> list[QueuedBatch]:

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from jobs.cli import disk_findings
 from jobs.ledger import recovery, schema
 from jobs.ledger.control import pause
 from jobs.ledger.engine import Ledger
-from jobs.ledger.restored import Noted
 from tests.integration.commands import Commands
 from tests.integration.ledgers import (
     admit_one,
@@ -103,11 +103,9 @@ def test_doubts_are_told_with_their_money_and_age(mill: Commands, sqlite_ledger:
 
 
 def test_a_restored_database_is_bad(mill: Commands, sqlite_ledger: Ledger) -> None:
-    batch = open_batch(sqlite_ledger)
-    lost = admit_one(sqlite_ledger, open_batch(sqlite_ledger))
     assert "backup" not in findings(mill)
     witness = Witness(mill.home)
-    witness._seen[batch] = Noted("a_LOST", lost.admitted_at)
+    witness.saw([replace(admit_one(sqlite_ledger, open_batch(sqlite_ledger)), attempt_id="a_LOST")])
     witness.write()
     verdict, told = findings(mill)["backup"]
     assert verdict == "bad" and "a_LOST" in told and "imagemill db restored" in told

@@ -51,7 +51,7 @@ def witness_of(folder: Path, *admitted: Admitted) -> Witness:
 def test_calls_that_the_ledger_knows_are_no_reason_to_stop(ledger: Ledger, tmp_path: Path) -> None:
     Witness(tmp_path).require_known(ledger)
     mine = admit_one(ledger, open_batch(ledger))
-    witness_of(tmp_path, mine).require_known(ledger, [mine.attempt_id])
+    witness_of(tmp_path, mine).require_known(ledger, [mine])
 
 
 def test_a_call_of_a_known_batch_that_the_ledger_lacks_proves_a_restore(ledger: Ledger, tmp_path: Path) -> None:
@@ -61,8 +61,44 @@ def test_a_call_of_a_known_batch_that_the_ledger_lacks_proves_a_restore(ledger: 
 
 
 def test_a_call_in_flight_that_the_ledger_lacks_proves_it_too(ledger: Ledger, tmp_path: Path) -> None:
+    mine = admit_one(ledger, open_batch(ledger))
     with pytest.raises(LedgerRestored):
-        Witness(tmp_path).require_known(ledger, ["a_LOST"])
+        Witness(tmp_path).require_known(ledger, [lost(mine)])
+
+
+def test_a_lost_call_stops_every_later_worker_whatever_was_admitted_since(ledger: Ledger, tmp_path: Path) -> None:
+    """The worker that loses it may still admit others of the same batch, which the ledger knows."""
+    batch = open_batch(ledger, 3)
+    first = admit_one(ledger, batch)
+    witness = witness_of(tmp_path, first)
+    newer = admit_one(ledger, batch)
+    witness.saw([newer])
+    with pytest.raises(LedgerRestored):
+        witness.require_known(ledger, [lost(first), newer])
+    witness.write()
+    with pytest.raises(LedgerRestored, match="a_LOST"):
+        Witness(tmp_path).require_known(ledger)
+    ledger.write(restored.hold_queued, "me")
+    Witness(tmp_path).require_known(ledger)
+
+
+def test_a_lost_call_of_the_file_is_not_covered_by_a_newer_one_of_this_process(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    batch = open_batch(ledger, 2)
+    witness = witness_of(tmp_path, lost(admit_one(ledger, batch)))
+    witness.saw([admit_one(ledger, batch)])
+    with pytest.raises(LedgerRestored, match="a_LOST"):
+        witness.require_known(ledger)
+
+
+def test_a_lost_call_is_told_even_where_it_cannot_be_put_down(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = admit_one(ledger, open_batch(ledger))
+    monkeypatch.setattr(files, "write_durably", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+    with pytest.raises(LedgerRestored):
+        Witness(tmp_path).require_known(ledger, [lost(mine)])
 
 
 def test_the_calls_of_another_ledger_prove_nothing(ledger: Ledger, tmp_path: Path) -> None:
