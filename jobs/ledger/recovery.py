@@ -122,12 +122,13 @@ def close_spool(
 def _close_never_sent(
     tx: Connection, whose: ColumnElement[bool], sent: Collection[str], retry: RetryDecision
 ) -> tuple[Booked, ...]:
-    doubted = (attempts.c.outcome == Outcome.UNKNOWN) & (attempts.c.error_kind == "worker_lost")
-    statement = (
-        select(attempts.c.id).where(whose, or_(attempts.c.outcome.is_(None), doubted)).order_by(attempts.c.id)
+    # Two questions: each has an index of its own, for both at once all attempts may be read.
+    unsettled = select(attempts.c.id).where(whose, attempts.c.outcome.is_(None))
+    doubted = select(attempts.c.id).where(
+        whose, attempts.c.outcome == Outcome.UNKNOWN, attempts.c.error_kind == "worker_lost"
     )
-    ids = [one for one in tx.execute(statement).scalars() if one not in sent]
-    endings = [Ending(one, Outcome.NOT_SENT, error_kind="never_sent") for one in ids]
+    found = {*tx.execute(unsettled).scalars(), *tx.execute(doubted).scalars()}
+    endings = [Ending(one, Outcome.NOT_SENT, error_kind="never_sent") for one in sorted(found.difference(sent))]
     return settle(tx, endings, retry).booked if endings else ()
 
 
@@ -192,10 +193,11 @@ def _end_expired(tx: Connection, sweeper_id: str, now: int) -> tuple[str, ...]:
 
 
 def _close_open(tx: Connection, which: ColumnElement[bool], kind: str, retry: RetryDecision) -> tuple[Booked, ...]:
-    statement = select(attempts.c.id).where(attempts.c.outcome.is_(None), which).order_by(attempts.c.id)
+    # In no order: by their ids, a database may read all attempts instead of the index of the open ones.
+    statement = select(attempts.c.id).where(attempts.c.outcome.is_(None), which)
     ids = tx.execute(statement.limit(_MOST_AT_ONCE)).scalars().all()
     message = (
         "the worker ended before the answer was seen" if kind == "worker_lost" else "no answer by the deadline"
     )
-    endings = [Ending(one, Outcome.UNKNOWN, error_kind=kind, error_message=message) for one in ids]
+    endings = [Ending(one, Outcome.UNKNOWN, error_kind=kind, error_message=message) for one in sorted(ids)]
     return settle(tx, endings, retry).booked if endings else ()

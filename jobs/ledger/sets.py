@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     JSON,
-    Boolean,
     ColumnElement,
     Connection,
     Dialect,
@@ -89,9 +88,9 @@ def upsert_adding(tx: Connection, table: Table, rows: Rows) -> None:
 
 class among(FunctionElement[bool]):  # noqa: N801 - reads as a function of SQL
     """Whether a column has one of the values of the parameter `name`. The statement's text is the same for any
-    number of them, so that the database need not plan it anew."""
+    number of them, so that the database need not plan it anew. Of no type: SQLite would be asked whether a Boolean
+    is 1, and then reads the whole table."""
 
-    type = Boolean()
     inherit_cache = True
 
     def __init__(self, of: ColumnElement[Any], name: str) -> None:
