@@ -12,7 +12,7 @@ from worker.answer import Decoded
 from worker.calls import Answer, Call, ReceivedImage
 from worker.headers import HeaderFacts, read_headers
 from worker.parts import Broken, Part
-from worker.scrub import scrub
+from worker.scrub import hide, scrub
 from worker.verdict import ApiError, error_of, judge
 
 
@@ -26,10 +26,9 @@ class Head:
     @classmethod
     def of(cls, status: int, raw: Iterable[tuple[bytes, bytes]], secret: str = "") -> "Head":
         """From the headers as they came, without `secret`, the API key, in case they echo it."""
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
-        if secret:
-            headers = {name: value.replace(secret, "[secret]") for name, value in headers.items()}
-        return cls(status, headers)
+        return cls(
+            status, {name.decode("latin-1").lower(): hide(value.decode("latin-1"), secret) for name, value in raw}
+        )
 
     def told(self) -> HeaderFacts:
         """What the headers say."""

@@ -22,16 +22,21 @@ _UNSAFE = re.compile(
     r"\u200b-\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\u061c\ufeff"  # invisible and direction marks
     r"\ud800-\udfff]"  # lone surrogates, which no database takes
 )
+_SHORTEST_SECRET = 8
+"""A shorter key is a placeholder for an endpoint that needs none. Taken out like a secret, "b" or "data" would tear
+the words of the answer itself, and with them pictures that were paid for."""
 _NEVER_KEPT = frozenset({"b64_json", "url"})
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
+def hide(text: str, secret: str) -> str:
+    """`text` without `secret`; "" and placeholders hide nothing."""
+    return text.replace(secret, "[secret]") if len(secret) >= _SHORTEST_SECRET else text
+
+
 def scrub(text: str, secret: str = "", *, limit: int = MAX_CHARS) -> str:
-    """`text` in one line of at most `limit` characters, without `secret` ("" hides nothing) and without
-    whatever looks like a key."""
-    if secret:
-        text = text.replace(secret, "[secret]")
-    text = _SECRETS.sub("[secret]", text)
+    """`text` in one line of at most `limit` characters, without `secret` and without whatever looks like a key."""
+    text = _SECRETS.sub("[secret]", hide(text, secret))
     text = _UNSAFE.sub(_escaped, " ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -53,14 +58,12 @@ def storable(value: Any) -> Any:
 def without_secret(value: Any, secret: str) -> Any:
     """The same JSON value with `secret` gone from every text and name, but for what is used and never kept: image
     bytes and the places they are fetched from."""
-    if not secret:
-        return value
     match value:
         case str():
-            return value.replace(secret, "[secret]")
+            return hide(value, secret)
         case dict():
             return {
-                name.replace(secret, "[secret]"): inner if name in _NEVER_KEPT else without_secret(inner, secret)
+                hide(name, secret): inner if name in _NEVER_KEPT else without_secret(inner, secret)
                 for name, inner in value.items()
             }
         case list():

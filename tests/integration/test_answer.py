@@ -284,10 +284,18 @@ def test_c12_an_echoed_key_is_kept_nowhere(folder: Path, monkeypatch: pytest.Mon
 
 def test_a_key_that_happens_to_stand_in_an_image_leaves_its_bytes_alone(folder: Path) -> None:
     image = picture()
-    letter = b64encode(image).decode()[40]
-    decoded = decode(folder, [text(image, echo=f"key {letter}")], secret=letter)
+    part = b64encode(image).decode()[40:52]
+    decoded = decode(folder, [text(image, echo=f"key {part}")], secret=part)
     assert isinstance(decoded.items[0].image, Part)
-    assert decoded.facts["echo"] == "[secret]".join(f"key {letter}".split(letter))
+    assert decoded.facts["echo"] == "key [secret]"
+
+
+@pytest.mark.parametrize("key", ["b", "a", "1", "data", "image", "usage", "EMPTY"])
+def test_a_placeholder_for_a_key_tears_no_answer(folder: Path, key: str) -> None:
+    image = picture()
+    decoded = decode(folder, [text(image, usage={"input_tokens": 11})], secret=key)
+    assert decoded == decode(folder, [text(image, usage={"input_tokens": 11})])
+    assert decoded.usage == {"input_tokens": 11}
 
 
 @given(

@@ -23,6 +23,10 @@ def test_the_api_key_is_taken_out() -> None:
     assert scrub("no such key: canary-77, sorry", "canary-77") == "no such key: [secret], sorry"
 
 
+def test_a_placeholder_for_a_key_tears_no_words() -> None:
+    assert scrub("no data in the image", "data") == "no data in the image"
+
+
 def test_what_looks_like_a_key_is_taken_out_too() -> None:
     text = scrub("Incorrect API key provided: sk-proj-ab12*****9xyz. Header was Bearer abcdef.123-456")
     assert "ab12" not in text
@@ -48,7 +52,7 @@ def test_a_long_text_is_cut_with_a_mark() -> None:
 
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_whatever_comes_out_is_short_printable_and_utf8(text: str) -> None:
-    kept = scrub(text, "secret")
+    kept = scrub(text, "a secret")
     assert len(kept) <= MAX_CHARS
     assert not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in kept)
     kept.encode()
