@@ -80,7 +80,8 @@ def win_sweep(tx: Connection, sweeper_id: str, every_ms: int = SWEEP_EVERY_MS) -
     if _steady_ms(tx, sweeper_id, now) < LEASE_MS:
         return False
     insert_missing(tx, duties, [{"name": "sweep", "done_at": 0}])
-    in_time = duties.c.done_at.between(now - every_ms + 1, now)  # later than now: the clock was set back
+    # A little later than now: whoever won asked for the time a moment after us. Much later: the clock was set back.
+    in_time = duties.c.done_at.between(now - every_ms + 1, now + every_ms)
     due = update(duties).where(duties.c.name == "sweep", ~in_time)
     return tx.execute(due.values(done_at=now)).rowcount == 1
 

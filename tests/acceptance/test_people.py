@@ -9,7 +9,8 @@ from tests.acceptance.rows import plain_rows
 from tests.acceptance.waiting import wait_until
 
 IN_FLIGHT = 16
-JOBS = 60
+JOBS = 160
+"""So many that some still wait when a command has started on a busy machine."""
 
 
 @pytest.fixture

@@ -19,15 +19,19 @@ def received() -> Iterator[LineSocket]:
         near = LineSocket(socket.AF_INET, socket.SOCK_STREAM)
         near.connect(listener.getsockname())
         far, _ = listener.accept()
-        sender = threading.Thread(target=far.sendall, args=(bytes(1 << 20),))
+        sender = threading.Thread(target=_send_plenty, args=(far,))
         sender.start()
         near.settimeout(10)
-        yield near
-        while near.recv(MOST_BYTES) and sender.is_alive():
-            pass
+        with near:
+            yield near
+            while near.recv(MOST_BYTES):
+                pass
         sender.join()
-        far.close()
-        near.close()
+
+
+def _send_plenty(far: socket.socket) -> None:
+    with far:
+        far.sendall(bytes(1 << 20))
 
 
 def test_a_socket_gives_no_more_at_a_time_than_it_was_told(received: LineSocket) -> None:

@@ -271,6 +271,17 @@ def test_one_of_many_wins_the_sweep_of_a_period(ledger: Ledger) -> None:
     assert ledger.write(recovery.win_sweep, sweepers[0])
 
 
+@pytest.mark.parametrize(("later_ms", "wins"), [(14_000, False), (16_000, True)])
+def test_a_sweep_that_was_won_a_moment_later_counts_and_one_far_ahead_does_not(
+    ledger: Ledger, later_ms: int, wins: bool
+) -> None:
+    """Whoever waits for the row of the duty may have asked for the time before the winner did."""
+    sweeper = steady_worker(ledger)
+    assert ledger.write(recovery.win_sweep, sweeper)
+    change(ledger, schema.duties, done_at=schema.duties.c.done_at + later_ms + 500)
+    assert ledger.write(recovery.win_sweep, sweeper) is wins
+
+
 def test_a_dead_process_is_closed_at_once_by_whoever_holds_its_spool(ledger: Ledger) -> None:
     batch = open_batch(ledger, 4)
     dead, renamed, other = (live_worker(ledger, spool) for spool in ("spool-1", "spool-1", "spool-2"))
