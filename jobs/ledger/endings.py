@@ -11,6 +11,9 @@ from typing import Any
 from jobs.money import Cost
 from jobs.states import CHARGED, COUNTED, RESOLVED, JobState, Outcome
 
+_ENDS_JOB = (Outcome.REFUSED, Outcome.IMAGE_LOST)
+"""Beside success: only a person sends the job again."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
@@ -213,12 +216,16 @@ def _money(attempt: AttemptFacts, ending: Ending) -> tuple[Money, int | None, in
 
 def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool, other_doubts: bool) -> bool:
     """A late answer moves only a job that still waits for its result, or that failed only because its doubt was
-    resolved; one without images only if no other attempt of the job may still bring them."""
+    resolved; one without images only if no other attempt of the job may still bring them. One after which only a
+    person sends a job again also takes it out of the queue, unless a person has put it there."""
     if not late:
         return job.state is JobState.RUNNING and job.attempts == attempt.number
     if ending.outcome is Outcome.SUCCEEDED:
         return job.state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING) or job.failed_by_resolution
-    return job.state is JobState.HELD and not other_doubts
+    if other_doubts:
+        return False
+    queued_by_itself = job.state is JobState.QUEUED and job.unknowns > 0
+    return job.state is JobState.HELD or (queued_by_itself and ending.outcome in _ENDS_JOB)
 
 
 def _next(job: JobFacts, ending: Ending, retry: RetryDecision) -> tuple[JobState, int]:

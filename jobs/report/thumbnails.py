@@ -7,8 +7,10 @@ nothing whose header promises too many pixels.
 
 import io
 import multiprocessing
+import os
 import resource
 import signal
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -63,10 +65,19 @@ class Thumbnails:
 
 
 def _confine() -> None:
-    """In a child, before it meets any picture. Ctrl-C is for the parent, which ends the children."""
+    """In a child, before it meets any picture. Ctrl-C is for the parent, which ends the children; a parent that is
+    killed cannot, and they would wait for its next picture for ever."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _decode(path: Path) -> bytes | None:

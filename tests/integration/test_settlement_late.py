@@ -1,5 +1,8 @@
 """Late answers: each resolves the doubt about its own attempt, once, and a job gets one result."""
 
+from collections.abc import Callable
+
+import pytest
 from sqlalchemy import select
 
 from jobs.ledger import control, schema
@@ -73,6 +76,39 @@ def test_a_late_answer_withdraws_a_repeat_that_was_not_admitted_yet(ledger: Ledg
     make_due(ledger, batch)
     assert ask(ledger, batch).admitted == []
     assert job_row(ledger, batch).state == "succeeded"
+
+
+@pytest.mark.parametrize(("ending", "state"), [(refused, "refused"), (image_lost, "failed")])
+def test_a_late_answer_after_which_only_a_person_repeats_withdraws_the_repeat_too(
+    ledger: Ledger, ending: Callable[[str], Ending], state: str
+) -> None:
+    batch = open_batch(ledger, retry_unknown=1)
+    one = admit_one(ledger, batch).attempt_id
+    book(ledger, unknown(one))
+    assert book(ledger, ending(one)).batches_done == (batch,)
+    make_due(ledger, batch)
+    assert ask(ledger, batch).admitted == []
+    assert job_row(ledger, batch).state == state
+
+
+def test_a_late_refusal_leaves_a_job_in_the_queue_that_a_person_has_put_there(ledger: Ledger) -> None:
+    batch = open_batch(ledger)
+    one = admit_one(ledger, batch).attempt_id
+    book(ledger, unknown(one))
+    ledger.write(control.retry, batch, [JobState.HELD])
+    book(ledger, refused(one))
+    assert job_row(ledger, batch).state == "queued"
+    assert money(ledger, batch) == (0, 0, 0)
+
+
+def test_a_late_refusal_of_one_doubt_leaves_the_repeat_for_another(ledger: Ledger) -> None:
+    """Its images may exist; whoever allowed two doubts allowed the repeat."""
+    batch = open_batch(ledger, retry_unknown=2)
+    first = admit_one(ledger, batch).attempt_id
+    book(ledger, unknown(first), retry=at_once)
+    book(ledger, unknown(admit_one(ledger, batch).attempt_id), retry=at_once)
+    book(ledger, refused(first))
+    assert job_row(ledger, batch).state == "queued"
 
 
 def test_a_late_answer_beside_the_repeat_under_way_makes_the_repeat_surplus(ledger: Ledger) -> None:

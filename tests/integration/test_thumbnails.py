@@ -3,6 +3,8 @@
 import io
 import signal
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from PIL import Image
 
 from jobs.report import thumbnails
 from jobs.report.thumbnails import EDGE_PX, Thumbnails
+from tests.acceptance.waiting import wait_until
 from tests.pictures import picture
 
 
@@ -79,3 +82,24 @@ def test_c6_a_child_has_little_memory(small: Thumbnails, monkeypatch: pytest.Mon
     monkeypatch.setattr(thumbnails, "_decode", bytearray)
     with pytest.raises(MemoryError):
         small.small(2 << 30, 20, 10)  # type: ignore[arg-type]
+
+
+def test_a_killed_program_leaves_no_child_behind(tmp_path: Path) -> None:
+    program = f"""
+import multiprocessing, sys, time
+from pathlib import Path
+from jobs.report.thumbnails import Thumbnails
+if __name__ == "__main__":
+    with Thumbnails(1) as made:
+        assert made.small(Path({str(kept(tmp_path, picture()))!r}), 20, 10)
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        time.sleep(60)
+"""
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = Path("/proc", parent.stdout.readline().decode().strip())
+        assert child.exists()
+        parent.kill()
+    wait_until(lambda: not child.exists(), 20, lambda: f"{child} is still there")
