@@ -35,12 +35,13 @@ class Workers:
         """See who ended, wake who was frozen long enough, start where nobody is."""
         for machine in self.machines:
             child = machine.child
-            if child is not None and child.exit_code == -signal.SIGKILL and child.start.doom:
+            ended = child.exit_code if child else None  # asked once: it may end between two questions
+            if child and ended == -signal.SIGKILL and child.start.doom:
                 self._done[f"killed at {child.start.doom.place}"] += 1
                 self._count_kill(machine, child, 0.0)
-            elif child is not None and child.exit_code is not None:
+            elif child and ended is not None:
                 self._on_exit(child)
-                machine.clear(0.0 if child.exit_code == 0 else 0.5)
+                machine.clear(0.0 if ended == 0 else 0.5)
             elif machine.thaws_at_s is not None and time.monotonic() >= machine.thaws_at_s:
                 machine.thaw()
             elif machine.overdue:
