@@ -43,7 +43,7 @@ def _make_room(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> Non
     cursor.close()
 
 
-def insert_rows(tx: Connection, table: Table, columns: Sequence[str], rows: Sequence[BulkRow]) -> None:
+def load_rows(tx: Connection, table: Table, columns: Sequence[str], rows: Sequence[BulkRow]) -> None:
     """Insert all of them or raise; columns that are not named take their defaults."""
     if tx.dialect.name == "sqlite":
         _insert_values(tx, table, columns, rows)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from jobs.errors import Conflict
 from jobs.ledger import clock
-from jobs.ledger.bulk import BulkRow, analyze, insert_rows
+from jobs.ledger.bulk import BulkRow, analyze, load_rows
 from jobs.ledger.engine import insert_missing
 from jobs.ledger.schema import batches, budgets, job_tallies, jobs, tag_sets
 from jobs.states import BatchState, JobState
@@ -98,7 +98,7 @@ def stage_jobs(tx: Connection, batch_id: str, rows: Sequence[NewJob]) -> None:
     sets: dict[int, str] = {}
     staged = [_job_row(batch_id, row, sets) for row in rows]
     insert_missing(tx, tag_sets, [{"id": key, "tags": tags} for key, tags in sorted(sets.items())])
-    insert_rows(tx, jobs, _STAGED, staged)
+    load_rows(tx, jobs, _STAGED, staged)
 
 
 def open_batch(

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, text
 
 from jobs.errors import Conflict, LedgerAway, LedgerError
 from jobs.ledger import schema
-from jobs.ledger.bulk import BulkRow, insert_rows, open_for_loading
+from jobs.ledger.bulk import BulkRow, load_rows, open_for_loading
 from jobs.ledger.durability import weaknesses
 from jobs.ledger.engine import Ledger
 from tests.integration.ledgers import count, open_batch
@@ -25,7 +25,7 @@ def postgres_ledger(postgres_ledger_url: str) -> Iterator[Ledger]:
 
 
 def insert(ledger: Ledger, rows: Sequence[BulkRow]) -> None:
-    ledger.write(insert_rows, schema.tag_sets, COLUMNS, rows)
+    ledger.write(load_rows, schema.tag_sets, COLUMNS, rows)
 
 
 def stored(ledger: Ledger) -> list[tuple[int, str]]:
@@ -61,13 +61,13 @@ def test_a_row_that_breaks_a_rule_is_a_conflict_on_either_database(ledger: Ledge
     columns = [column.name for column in schema.jobs.columns if not column.nullable and not column.server_default]
     row = tuple("strange" if schema.jobs.c[name].type.python_type is str else 1 for name in columns)
     with pytest.raises(Conflict):
-        ledger.write(insert_rows, schema.jobs, columns, [row])
+        ledger.write(load_rows, schema.jobs, columns, [row])
     assert count(ledger, schema.jobs) == 0
 
 
 def test_a_column_that_is_not_there_is_an_error_of_the_ledger(ledger: Ledger) -> None:
     with pytest.raises(LedgerError):
-        ledger.write(insert_rows, schema.tag_sets, ("id", "colour"), [(1, "red")])
+        ledger.write(load_rows, schema.tag_sets, ("id", "colour"), [(1, "red")])
 
 
 def test_a_connection_that_is_cut_is_a_ledger_away_and_the_next_transaction_works(
@@ -77,7 +77,7 @@ def test_a_connection_that_is_cut_is_a_ledger_away_and_the_next_transaction_work
         pid = tx.execute(text("SELECT pg_backend_pid()")).scalar_one()
         with suppress(LedgerError):
             postgres_ledger.write(lambda other: other.execute(text(f"SELECT pg_terminate_backend({pid})")))
-        insert_rows(tx, schema.tag_sets, COLUMNS, [(1, "x")])
+        load_rows(tx, schema.tag_sets, COLUMNS, [(1, "x")])
 
     with pytest.raises(LedgerAway):
         postgres_ledger.write(insert_after_a_cut)
