@@ -3,6 +3,8 @@
 `pace_per_min` and `window_requests` are no longer read; workers of before may still write them.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,7 +13,7 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-ZERO = {"server_default": sa.text("0"), "nullable": False}
+ZERO: dict[str, Any] = {"server_default": sa.text("0"), "nullable": False}
 
 
 def upgrade() -> None:
