@@ -13,6 +13,7 @@ from tests.integration.ledgers import states
 from tests.integration.mills import QUICK, Mill, billed, until
 from worker.simulator import start_in_thread
 
+JOBS = 16
 STORM = 6
 """429s that every storm lasts for at least."""
 
@@ -26,7 +27,7 @@ def mill(sqlite_ledger: Ledger, tmp_path: Path) -> Iterator[Mill]:
 @pytest.mark.parametrize("answer", ["429 0.3", "slow-down", "503 0.3"], ids=["advised", "unadvised", "overload"])
 def test_s14_a_storm_of_rate_limit_answers_costs_nothing_and_fails_no_job(mill: Mill, answer: str) -> None:
     mill.simulator.configure(fault_rates={answer: 1.0})
-    batch = mill.submit(*[f"fox {number}" for number in range(30)])
+    batch = mill.submit(*[f"fox {number}" for number in range(JOBS)])
     ended: list[Standing] = []
     runner = threading.Thread(target=lambda: ended.append(mill.run(batch)))
     runner.start()
@@ -35,9 +36,9 @@ def test_s14_a_storm_of_rate_limit_answers_costs_nothing_and_fails_no_job(mill: 
     mill.simulator.configure(fault_rates={})
     runner.join(60)
     (stands,) = ended
-    assert (stands.state, stands.jobs["succeeded"]) == ("done", 30)
+    assert (stands.state, stands.jobs["succeeded"]) == ("done", JOBS)
     assert stands.attempts.keys() == {"throttled", "succeeded"}
-    assert stands.confirmed_nano == billed(mill.simulator.calls()) == billed(mill.simulator.calls()[-30:])
+    assert stands.confirmed_nano == billed(mill.simulator.calls()) == billed(mill.simulator.calls()[-JOBS:])
 
 
 def test_s14_no_more_is_asked_than_a_named_limit_allows(mill: Mill) -> None:
