@@ -36,7 +36,7 @@ def test_s22_sigterm_finishes_the_calls_in_flight_and_leaves_the_rest_queued(mil
 
 
 def test_the_first_ctrl_c_is_as_kind_as_sigterm(mill: Mill) -> None:
-    worker = worker_with_calls_in_flight(mill, IN_FLIGHT, "delay 2")
+    worker = worker_with_calls_in_flight(mill, IN_FLIGHT, "delay 6")
     assert worker.stop(signal.SIGINT) == 0
     assert mill.states() == {"succeeded": IN_FLIGHT}
     mill.check()
