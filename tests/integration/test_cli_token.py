@@ -24,7 +24,7 @@ def test_a_token_is_shown_once_and_listed_without_its_secret(mill: Commands) -> 
     (listed,) = mill("token", "list", "--json").json()["tokens"]
     assert (listed["name"], listed["scopes"], listed["revoked_at"]) == ("shop", ["finance", "submit"], None)
     assert listed["expires_at"] > listed["created_at"]
-    assert made.out.strip().rpartition("_")[2] not in mill("token", "list").out
+    assert made.out.strip().split("_", 2)[2] not in mill("token", "list").out
 
 
 def test_a_token_as_json_has_what_the_list_has_and_the_token(mill: Commands) -> None:
