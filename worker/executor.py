@@ -285,8 +285,8 @@ class Executor:
             if self.failure:
                 return
             self.failure = failure
-        tell("worker_broke_off", worker=self.worker_id, error=str(failure))
         self.stop_admitting()
+        tell("worker_broke_off", worker=self.worker_id, error=str(failure))
         self._on_failure()
 
     def _disk_failed(self, said: str) -> None:

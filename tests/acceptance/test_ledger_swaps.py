@@ -56,10 +56,11 @@ def test_s30_a_worker_under_which_the_tables_change_ends_its_calls_and_refuses_t
     known = version(mill)
     set_version(mill, "9999")
     wait_until(lambda: "worker_broke_off" in worker.said(), 60, worker.tail)
-    admitted = mill.books.number("SELECT count(*) FROM attempts")
     assert worker.wait(30) == 1
+    admitted = mill.books.number("SELECT count(*) FROM attempts")
+    assert admitted < JOBS
     assert f"version 9999, newer than this program ({known}): install a newer imagemill" in worker.said()
-    assert mill.books.number("SELECT count(*) FROM attempts") == admitted == len(mill.simulator.calls())
+    assert len(mill.simulator.calls()) == admitted
     assert mill.outcomes() == {"succeeded": admitted}
     assert mill.states() == {"succeeded": admitted, "queued": JOBS - admitted}
     refused = mill.start("work")
