@@ -165,11 +165,14 @@ class Run:
         self._read(self.recovery.look)  # what it held, before others close it
 
     def _ended(self, child: Child) -> None:
-        """By itself, or because it was asked to: also before it had begun, or because the ledger was away."""
-        begun = False
+        """By itself, or because it was asked to: also before it had begun, because the ledger was away, or when it
+        had signed off and was writing its report."""
+        rows = f"SELECT count(*) FROM workers WHERE pid = {child.pid}"
+        begun = up = False
         with suppress(*AWAY):
-            begun = self._number(f"SELECT count(*) FROM workers WHERE pid = {child.pid}") > 0
+            begun, up = self._number(rows) > 0, self._number(f"{rows} AND ended_at IS NULL") > 0
         too_early = child.exit_code in (1, -signal.SIGTERM) and not begun
-        if child.exit_code not in FINE and not too_early:
+        too_late = child.exit_code == -signal.SIGTERM and not up
+        if child.exit_code not in FINE and not (too_early or too_late):
             self.log.violations.append(f"{child}: exit {child.exit_code}, {child.start.log}")
         self.log.done["workers that could not start"] += too_early
