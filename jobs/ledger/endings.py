@@ -60,6 +60,8 @@ class AttemptFacts:
     ceiling_nano: int
     charged_nano: int | None = None
     """Set where books or a person resolved a doubt as billed."""
+    other_doubts: int = 0
+    """Other attempts of the same job that are in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,6 @@ class JobFacts:
     counted: int
     unknowns: int
     images: int
-    possible_nano: int
     age_ms: int
     """Since the job's first admission."""
     batch_cancelled: bool
@@ -152,10 +153,9 @@ def resolve(attempt: AttemptFacts, job: JobFacts, ending: Ending, retry: RetryDe
         job,
         counted=_counted(job, ending, late),
         unknowns=job.unknowns + (ending.outcome is Outcome.UNKNOWN),
-        possible_nano=job.possible_nano + money.possible,
         batch_possible_nano=job.batch_possible_nano + money.possible,
     )
-    moves = _may_move(attempt, after, ending, late, other_doubts=after.possible_nano > possible)
+    moves = _may_move(attempt, after, ending, late)
     state, due_in_ms = _next(after, ending, retry) if moves else (job.state, 0)
     fresh = moves and state is JobState.QUEUED and ending.outcome in RESOLVED
     return Change(
@@ -214,7 +214,7 @@ def _money(attempt: AttemptFacts, ending: Ending) -> tuple[Money, int | None, in
     return money, charged, possible
 
 
-def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool, other_doubts: bool) -> bool:
+def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool) -> bool:
     """A late answer moves only a job that still waits for its result, or that failed only because its doubt was
     resolved; one without images only if no other attempt of the job may still bring them. One after which only a
     person sends a job again also takes it out of the queue, unless a person has put it there."""
@@ -222,7 +222,7 @@ def _may_move(attempt: AttemptFacts, job: JobFacts, ending: Ending, late: bool, 
         return job.state is JobState.RUNNING and job.attempts == attempt.number
     if ending.outcome is Outcome.SUCCEEDED:
         return job.state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING) or job.failed_by_resolution
-    if other_doubts:
+    if attempt.other_doubts:
         return False
     queued_by_itself = job.state is JobState.QUEUED and job.unknowns > 0
     return job.state is JobState.HELD or (queued_by_itself and ending.outcome in _ENDS_JOB)

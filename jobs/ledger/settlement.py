@@ -61,6 +61,7 @@ def _settle_each_job_once(
     answered late, has to be decided on what the first one made of the job."""
     found, policies = _lock(tx, [ending.attempt_id for ending in endings])
     stated = _stated_charges(tx, found.values())
+    other_doubts = _other_doubts(tx, found.values())
     books = Books(clock.now(tx))
     possible = _possible(tx, policies.values())
     decided: set[tuple[str, int]] = set()
@@ -75,7 +76,7 @@ def _settle_each_job_once(
             left.append(ending)
             continue
         decided.add((row.batch_id, row.row))
-        attempt = _attempt_facts(row)
+        attempt = _attempt_facts(row, other_doubts[row.id])
         job = _job_facts(row, policies[row.batch_id], books.now, possible[row.batch_id])
         priced = as_charged(attempt, ending)
         change = resolve(attempt, job, priced, retry)
@@ -104,9 +105,17 @@ def _possible(tx: Connection, policies: Collection[AnyRow]) -> Counter[str]:
     return Counter({row.key: row.possible_nano for row in found})
 
 
-def _attempt_facts(row: AnyRow) -> AttemptFacts:
+def _attempt_facts(row: AnyRow, other_doubts: int) -> AttemptFacts:
     outcome = Outcome(row.outcome) if row.outcome else None
-    return AttemptFacts(row.number, outcome, row.ceiling_nano, row.charged_nano)
+    return AttemptFacts(row.number, outcome, row.ceiling_nano, row.charged_nano, other_doubts)
+
+
+def _other_doubts(tx: Connection, rows: Collection[AnyRow]) -> Counter[str]:
+    """How many other attempts of its job are in doubt, for each attempt that had ended before. Their money does not
+    tell: what a charge without a price may cost is possible as well."""
+    ended = [row.id for row in rows if row.outcome]
+    found = tx.execute(_OTHER_DOUBTS, {"ids": ended}) if ended else ()
+    return Counter({row.id: row.doubts for row in found})
 
 
 def _stated_charges(tx: Connection, rows: Collection[AnyRow]) -> Mapping[str, list[AnyRow]]:
@@ -127,7 +136,6 @@ def _job_facts(row: AnyRow, policy: AnyRow, now: int, possible_nano: int) -> Job
         counted=row.counted,
         unknowns=row.unknowns,
         images=row.images,
-        possible_nano=row.job_possible_nano,
         # None: queued afresh by a person while an answer to an earlier attempt was still to come.
         age_ms=now - (row.first_admitted_at or now),
         batch_cancelled=policy.state == BatchState.CANCELLED,
@@ -185,7 +193,6 @@ LOCK = (
         jobs.c.counted,
         jobs.c.unknowns,
         jobs.c.images,
-        jobs.c.possible_nano.label("job_possible_nano"),
         jobs.c.first_admitted_at,
         jobs.c.tag_set,
         jobs.c.error_kind,
@@ -195,6 +202,13 @@ LOCK = (
     .where(_THESE)
     .order_by(attempts.c.batch_id, attempts.c.row, attempts.c.number)
     .with_for_update(of=[attempts, jobs])
+)
+_OTHERS = attempts.alias("others")
+_OTHER_DOUBTS = (
+    select(attempts.c.id, func.count().label("doubts"))
+    .join(_OTHERS, (_OTHERS.c.batch_id == attempts.c.batch_id) & (_OTHERS.c.row == attempts.c.row))
+    .where(_THESE, _OTHERS.c.id != attempts.c.id, _OTHERS.c.outcome == Outcome.UNKNOWN)
+    .group_by(attempts.c.id)
 )
 _UNFINISHED_JOBS = (
     select(func.coalesce(func.sum(job_tallies.c.jobs), 0))

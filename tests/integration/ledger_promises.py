@@ -110,7 +110,7 @@ def _states(seen: Seen, model: Model) -> Iterator[str]:
             "succeeded": "succeeded" in ends,
             "failed": bool(set(ends) - {"unknown", None}),
             "refused": "refused" in ends,
-            "held": model.money(lambda attempt: attempt.job is model.jobs[key])[1] > 0,  # noqa: B023 - at once
+            "held": "unknown" in ends,
             "cancelled": True,
         }
         if not explained[row.state] or ends.count(None) > 1:

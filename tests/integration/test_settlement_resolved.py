@@ -3,15 +3,16 @@
 import pytest
 from sqlalchemy import select
 
-from jobs.ledger import clock, schema
+from jobs.ledger import clock, control, schema
 from jobs.ledger.endings import Ending
 from jobs.ledger.engine import Ledger
 from jobs.money import Cost
-from jobs.states import Outcome
+from jobs.states import RESOLVED, JobState, Outcome
 from tests.integration.ledgers import (
     CEILING,
     PRICE,
     admit_one,
+    assert_totals_agree,
     attempt_row,
     book,
     change,
@@ -48,6 +49,24 @@ def charges(ledger: Ledger, attempt_id: str) -> list[tuple[str, int | None, int,
     with ledger.read() as tx:
         rows = tx.execute(select(table).where(table.c.attempt_id == attempt_id).order_by(table.c.id))
         return [(row.meter, row.amount_nano, row.correction, row.basis) for row in rows]
+
+
+@pytest.mark.parametrize(("again", "state"), [(False, JobState.FAILED), (True, JobState.QUEUED)])
+@pytest.mark.parametrize("outcome", sorted(RESOLVED))
+def test_a_resolved_job_is_not_held_for_an_earlier_charge_without_price(
+    ledger: Ledger, outcome: Outcome, again: bool, state: JobState
+) -> None:
+    """What that may cost is possible money too, but no doubt: nothing can bring its image any more."""
+    batch = open_batch(ledger)
+    book(ledger, image_lost(admit_one(ledger, batch).attempt_id, nano=None))
+    assert ledger.write(control.retry, batch, [JobState.FAILED]) == 1
+    one = admit_one(ledger, batch).attempt_id
+    book(ledger, unknown(one))
+    assert job_row(ledger, batch).state == JobState.HELD
+    book(ledger, resolved(one, outcome, again=again))
+    assert job_row(ledger, batch).state == state
+    assert money(ledger, batch)[1] == CEILING
+    assert_totals_agree(ledger)
 
 
 def test_a_call_stated_as_billed_is_charged_under_a_meter_of_its_own(ledger: Ledger) -> None:

@@ -15,7 +15,6 @@ JOB = JobFacts(
     counted=0,
     unknowns=0,
     images=0,
-    possible_nano=0,
     age_ms=1_000,
     batch_cancelled=False,
     max_attempts=5,
@@ -24,7 +23,7 @@ JOB = JobFacts(
 )
 BILLED = replace(OPEN, outcome=Outcome.BILLED_LOST, charged_nano=CEILING)
 FREED = replace(OPEN, outcome=Outcome.NOT_BILLED)
-HELD = replace(JOB, state=JobState.HELD, counted=1, unknowns=1, possible_nano=CEILING)
+HELD = replace(JOB, state=JobState.HELD, counted=1, unknowns=1)
 IMAGE = StoredImage(0, "x.png", "ab", 1, "png", 1, 1, None)
 PRICED = Cost.of([Charge(Meter.IMAGE, 1, "image", 600_000_000, 600)], "usage")
 UNPRICED = Cost.of([Charge(Meter.IMAGE, 1, "image", None, None)], "usage")

@@ -112,7 +112,7 @@ def test_a_refusal_with_usage_is_charged() -> None:
 def test_a_charge_without_price_stays_possible_at_its_ceiling(attempt: AttemptFacts, job: JobFacts) -> None:
     found = change(attempt, job, ending(Outcome.SUCCEEDED, cost=UNPRICED))
     assert (found.charged_nano, found.possible_nano) == (None, CEILING)
-    assert job.possible_nano + found.money.possible == CEILING
+    assert found.money.possible == (0 if attempt.outcome else CEILING)
 
 
 def test_an_answer_to_an_earlier_attempt_does_not_move_a_job_whose_next_one_runs() -> None:
@@ -175,14 +175,8 @@ def test_money_is_neither_made_nor_lost_and_final_states_never_move(
     decision: object,
 ) -> None:
     held = attempt.ceiling_nano if attempt.outcome is Outcome.UNKNOWN else 0
-    job = replace(
-        JOB,
-        state=state,
-        unknowns=unknowns,
-        retry_unknown=retry_unknown,
-        batch_cancelled=cancelled,
-        possible_nano=held + doubts * CEILING,
-    )
+    attempt = replace(attempt, other_doubts=doubts)
+    job = replace(JOB, state=state, unknowns=unknowns, retry_unknown=retry_unknown, batch_cancelled=cancelled)
     what = as_charged(attempt, ending(outcome, cost=cost, account_trouble=trouble))
     found = resolve(attempt, job, what, decision)  # type: ignore[arg-type]
     if found is None:
@@ -195,6 +189,9 @@ def test_money_is_neither_made_nor_lost_and_final_states_never_move(
     assert found.possible_nano in (0, CEILING)
     if state not in UNFINISHED and state is not JobState.HELD:
         assert found.state is state
+    # Held for a doubt, and no longer than there is one.
     if found.state is JobState.HELD and state is not JobState.HELD:
-        assert job.possible_nano + found.money.possible > 0
+        assert outcome is Outcome.UNKNOWN
+    if state is JobState.HELD and attempt.outcome is Outcome.UNKNOWN and not doubts:
+        assert found.state is not JobState.HELD
     assert found.due_in_ms == 0 or found.state is JobState.QUEUED

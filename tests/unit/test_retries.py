@@ -17,7 +17,6 @@ JOB = JobFacts(
     counted=1,
     unknowns=0,
     images=0,
-    possible_nano=0,
     age_ms=1000,
     batch_cancelled=False,
     max_attempts=5,
