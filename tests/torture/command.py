@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
+from tests.books import Snapshot
 from tests.checker import check
 from tests.torture.baseline import Baseline
 from tests.torture.recovery import Recovery
@@ -103,7 +104,7 @@ def _check(stage: Stage, supply: Supply, run: Run) -> Verdict:
         found.append(f"db check: exit {code}: {told}")
     run.log.violations += found
     if run.log.violations:
-        (stage.home / "ledger.json").write_text(json.dumps(asdict(ledger)))  # the server goes with the run
+        _keep(stage, ledger, "ledger.json")
     return judge(ledger, lines, supply.lots)
 
 
@@ -121,7 +122,15 @@ def _resolve_by_books(stage: Stage, run: Run) -> None:
     if code or sums.possible or sums.confirmed != stage.journal.billed_nano:
         left = f"possible {sums.possible}, confirmed {sums.confirmed}, billed {stage.journal.billed_nano}"
         run.log.violations.append(f"after resolve (exit {code}): {left}: {told}")
-    run.log.violations += check(stage.books.snapshot(), stage.journal.lines(), stage.images)
+    ledger = stage.books.snapshot()
+    if found := check(ledger, stage.journal.lines(), stage.images):
+        run.log.violations += found
+        _keep(stage, ledger, "ledger-resolved.json")
+
+
+def _keep(stage: Stage, ledger: Snapshot, name: str) -> None:
+    """For whoever looks for the cause: the server goes with the run."""
+    (stage.home / name).write_text(json.dumps(asdict(ledger)))
 
 
 def _conclude(found: Result, home: Path, *, keep: bool) -> int:
