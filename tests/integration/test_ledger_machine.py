@@ -22,4 +22,4 @@ def test_the_promises_hold_after_every_step_of_any_order(
         return Ledger(f"sqlite:///{path}")
 
     monkeypatch.setattr(LedgerMachine, "new_ledger", staticmethod(new_ledger), raising=False)
-    run_state_machine_as_test(LedgerMachine, settings=length(runs=80, steps=50))
+    run_state_machine_as_test(LedgerMachine, settings=length(runs=60, steps=50))

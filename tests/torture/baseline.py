@@ -75,7 +75,7 @@ class Baseline:
             self._turn(supply=False)
         self._workers.let_go()
 
-    def drain(self, _within_s: float) -> None:
+    def drain(self) -> None:
         """Until every row ended, or nothing has ended for so long that nothing will: messages of dead workers come
         back late, some time after the visibility timeout."""
         self._stage.set_faults({})

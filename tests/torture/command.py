@@ -22,7 +22,6 @@ from tests.torture.supply import Supply
 from tests.torture.table import table
 from tests.torture.verdict import Verdict, differences, extra_paid, judge, submissions
 
-DRAIN_WITHIN_S = 900.0
 PAIRS = ("sqlite", "postgres", "plain-celery")
 
 
@@ -76,7 +75,7 @@ def _torture(plan: Plan, stage: Stage) -> Result:
     servers = plan.pair == "postgres"
     blows = schedule(plan.seed, seconds, servers=servers, lease_s=stage.lease_s, blows_per_s=plan.blows_per_s)
     run.go(blows, seconds)
-    run.drain(DRAIN_WITHIN_S)
+    run.drain()
     verdict = _check(stage, supply, run)
     _resolve_by_books(stage, run)
     return result(plan.pair, plan.seed, plan.minutes, stage, run.log, run.recovery, verdict)
@@ -86,7 +85,7 @@ def _compare(plan: Plan, stage: Stage) -> Result:
     """As many kills at random times as the other has kills and dooms."""
     run, seconds = Baseline(stage, plan.jobs), 60 * plan.minutes
     run.go(schedule(plan.seed, seconds, servers=True, blows_per_s=2 * plan.blows_per_s), seconds)
-    run.drain(DRAIN_WITHIN_S)
+    run.drain()
     return result(plan.pair, plan.seed, plan.minutes, stage, run.log, Recovery(stage.books), run.judge())
 
 
