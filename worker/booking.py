@@ -8,7 +8,6 @@ keyed by the attempt.
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ import msgspec
 from jobs.catalogue.prices import PriceBook
 from jobs.errors import LedgerRestored
 from jobs.events import tell
-from jobs.ledger import clock, control, limits
+from jobs.ledger import clock, limits
 from jobs.ledger.acts import Act, recorded
 from jobs.ledger.admission import Admitted
+from jobs.ledger.alarms import Alarm, settle_and_stop
 from jobs.ledger.endings import Ending, JobFacts, StoredImage
 from jobs.ledger.engine import Ledger
 from jobs.ledger.limits import Lesson
-from jobs.ledger.settlement import Settled, settle
+from jobs.ledger.settlement import Settled
 from jobs.money import Cost, UsageRejected, post_ceiling, price_answer
 from jobs.pace import LetIn
 from jobs.states import CHARGED, Outcome
@@ -34,14 +34,6 @@ from worker.calls import Answer
 from worker.retries import RetryPolicy, next_try
 
 _Limits = tuple[int | None, int | None, int | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Alarm:
-    """A price that cannot be trusted: what is charged is more than was reserved, or usage made no sense."""
-
-    batch_id: str
-    reason: str
 
 
 class Booking:
@@ -71,9 +63,11 @@ class Booking:
         self._learn(answers, admitted)
         self._pause_endpoint(answers)
         endings = [ending for ending, _ in priced]
-        settled = self._ledger.write(settle, endings, self.retry)
+        alarms = {ending.attempt_id: alarm for ending, alarm in priced if alarm}
+        settled, stopped = self._ledger.write(settle_and_stop, endings, self.retry, alarms, self._who)
         metrics.count_booked(settled.booked, endings)
-        self._pause_batches([alarm for _, alarm in priced if alarm])
+        for alarm in stopped:
+            tell("batch_paused", batch=alarm.batch_id, reason=alarm.reason)
         if overruled := [one.attempt_id for one in settled.booked if one.corrects]:
             tell("resolution_overruled", attempts=overruled)
         for batch_id in settled.batches_done:
@@ -103,7 +97,7 @@ class Booking:
 
     def _ending(
         self, answer: Answer, job: Admitted, stored: Mapping[str, tuple[StoredImage, ...]]
-    ) -> tuple[Ending, _Alarm | None]:
+    ) -> tuple[Ending, Alarm | None]:
         cost, reason = self._price(answer, job)
         ending = Ending(
             attempt_id=answer.attempt_id,
@@ -122,7 +116,7 @@ class Booking:
             retry_after_s=answer.rate.retry_after_s,
             account_trouble=answer.pause is not None,
         )
-        return ending, _Alarm(job.batch_id, reason) if reason else None
+        return ending, Alarm(job.batch_id, reason) if reason else None
 
     def _price(self, answer: Answer, job: Admitted) -> tuple[Cost | None, str | None]:
         """What the attempt costs, and why the price is an alarm if it is one. Unbilled outcomes cost nothing.
@@ -180,13 +174,6 @@ class Booking:
             stop = limits.pause_endpoint
             self._ledger.write(recorded, act, stop, self._endpoint, pause.model, pause.kind, pause.message)
             tell("endpoint_paused", endpoint=self._endpoint, model=pause.model, kind=pause.kind)
-
-    def _pause_batches(self, alarms: Sequence[_Alarm]) -> None:
-        """A price that cannot be trusted stops its batch."""
-        for alarm in alarms:
-            act = Act(self._who, "pause", alarm.batch_id, {"reason": alarm.reason})
-            self._ledger.write(recorded, act, control.pause, alarm.batch_id, alarm.reason)
-            tell("batch_paused", batch=alarm.batch_id, reason=alarm.reason)
 
 
 def _named(answer: Answer, job: Admitted) -> tuple[StoredImage, ...]:

@@ -194,7 +194,7 @@ BOUNDARIES = (
     Boundary(
         13,
         "settlement commit",
-        Commit("jobs.ledger.settlement:settle", _has_images),
+        Commit("jobs.ledger.alarms:settle_and_stop", _has_images),
         {Way.KILL_BEFORE: OWNED},
     ),
     Boundary(
@@ -211,7 +211,7 @@ BOUNDARIES = (
     Boundary(
         16,
         "late answer resolves",
-        Commit("jobs.ledger.settlement:settle", _has_images),
+        Commit("jobs.ledger.alarms:settle_and_stop", _has_images),
         dict.fromkeys(Way, OWNED),
     ),
 )

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from jobs.catalogue.prices import PriceBook
 from jobs.ledger import limits, schema
 from jobs.ledger.admission import Admitted, read_admitted
+from jobs.ledger.alarms import settle_and_stop
 from jobs.ledger.engine import Ledger
 from jobs.states import Outcome
 from jobs.storage import LocalStore, StoreError
@@ -249,7 +250,7 @@ def test_account_trouble_pauses_the_endpoint_before_its_job_is_queued_again(
     write = desk.ledger.write
 
     def watched(act: Any, *args: Any, **kwargs: Any) -> Any:
-        if act.__name__ == "settle":
+        if act is settle_and_stop:
             with desk.ledger.read() as tx:
                 seen.append(bool(limits.list_pauses(tx, ENDPOINT)))
         return write(act, *args, **kwargs)

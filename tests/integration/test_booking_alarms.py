@@ -3,17 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import select
 
-from jobs.ledger import schema
+from jobs.ledger import control, schema
 from jobs.ledger.acts import Act, list_acts
 from jobs.ledger.engine import Ledger
 from jobs.ledger.resolving import resolve_named
 from jobs.states import Outcome
 from jobs.storage import LocalStore
-from tests.integration.ledgers import ENDPOINT, book, change, job_row, money, unknown
+from tests.integration.ledgers import ENDPOINT, attempt_row, batch_row, book, change, job_row, money, unknown
 from tests.integration.mills import BOOK
 from tests.integration.test_booking import COST, Desk, desk
 from worker import booking
@@ -66,3 +67,26 @@ def test_what_a_worker_stops_by_itself_is_written_down_once_with_its_name(
     assert [act["batch"] for act in acts] == [desk.batch, None]
     assert acts[1]["what"] == {"of": "endpoint", "model": None, "reason": "insufficient_quota"}
     assert acts[0]["what"]["reason"].startswith("row-3: ")
+
+
+def test_a_price_alarm_and_its_charge_are_booked_together_or_not_at_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may die between any two transactions: the charge would be booked, and the batch would go on."""
+    absurd = desk.answer(usage={"input_tokens": -1})
+    with monkeypatch.context() as planted, pytest.raises(MemoryError):
+        planted.setattr(control, "pause", Mock(side_effect=MemoryError))
+        desk.book(absurd)
+    assert attempt_row(desk.ledger, desk.attempts[0]).outcome is None
+    assert desk.book(absurd) == 1
+    assert batch_row(desk.ledger, desk.batch).state == "paused"
+
+
+def test_a_batch_resumed_after_a_price_alarm_is_not_stopped_by_the_same_answer_again(
+    desk: Desk, told: list[tuple[str, dict[str, Any]]]
+) -> None:
+    desk.book(desk.answer(usage={"input_tokens": -1}))
+    desk.ledger.write(control.resume, desk.batch)
+    assert desk.book(desk.answer(usage={"input_tokens": -1})) == 0
+    assert batch_row(desk.ledger, desk.batch).state == "open"
+    assert [event for event, _ in told] == ["batch_paused"]

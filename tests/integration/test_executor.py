@@ -344,7 +344,7 @@ def test_a_ledger_that_is_away_for_a_while_only_delays(mill: Mill, monkeypatch: 
     write = mill.ledger.write
 
     def flaky(act, *args, **kwargs):  # type: ignore[no-untyped-def]
-        if act.__name__ in ("admit", "settle") and next(failures, None) is not None:
+        if act.__name__ in ("admit", "settle_and_stop") and next(failures, None) is not None:
             raise LedgerAway("the database does not answer")
         return write(act, *args, **kwargs)
 
